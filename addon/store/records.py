@@ -1,0 +1,124 @@
+"""What the index remembers: plain frozen values that every layer above and below the ports shares."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+# An extent carries one SHA-256 for each block of this many bytes (the last block may be shorter), so that a reader can check
+# a range without reading the whole document, and can pass bytes on before the document has ended.
+BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One file sent to Telegram.
+
+    `document_id` is ours (it stands in the caption); (`chat_id`, `message_id`) is the durable address; `file_id` belongs to the
+    bot whose numeric id is `bot_id` and is a cache that can be won again by forwarding the message. `size` is in bytes.
+    """
+
+    document_id: str
+    chat_id: int
+    message_id: int
+    bot_id: int
+    file_id: str
+    file_unique_id: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """`length` bytes at `offset` of one document. `block_sha256s` concatenates the 32-byte SHA-256 of each block."""
+
+    document: Document
+    offset: int
+    length: int
+    block_sha256s: bytes
+
+
+class Provenance(enum.Enum):
+    """Where an object's bytes came from; it decides what a stranger may be shown (design: where a request goes)."""
+
+    WRITTEN_HERE = "written_here"
+    COPIED_FROM_ORIGIN = "copied_from_origin"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRecord:
+    """One current object.
+
+    `key` is the decoded key as UTF-8 text. `generation` grows with every commit in the index and never repeats.
+    `etag` has no quotes. `last_modified_s` is whole UNIX seconds (S3 gives no more in Last-Modified). `headers` are the
+    response headers that belong to the object, lower-case names: content-type, cache-control, content-disposition,
+    content-encoding, content-language, expires, x-amz-meta-*, x-amz-storage-class, x-amz-website-redirect-location, … .
+    `checksums` are the values behind `x-amz-checksum-*` (key: `crc32`, `crc32c`, `crc64nvme`, `sha1`, `sha256`; base64 text),
+    plus `type` (`FULL_OBJECT` or `COMPOSITE`) where known. `anonymous_read` says that anyone may read it: it was stored with
+    `x-amz-acl: public-read`, or the origin served it to an anonymous client. `version_id` is the origin's, for copies only.
+    """
+
+    bucket: str
+    key: str
+    generation: int
+    size: int
+    etag: str
+    last_modified_s: int
+    provenance: Provenance
+    anonymous_read: bool
+    headers: Mapping[str, str] = field(default_factory=dict)
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    extents: Sequence[Extent] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewObject:
+    """What a committed write brings: an `ObjectRecord` before the index has given it a generation."""
+
+    bucket: str
+    key: str
+    size: int
+    etag: str
+    last_modified_s: int
+    provenance: Provenance
+    anonymous_read: bool
+    headers: Mapping[str, str]
+    checksums: Mapping[str, str]
+    extents: Sequence[Extent]
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """The record that a key was deleted here; the origin's copy is never shown again while it stands."""
+
+    bucket: str
+    key: str
+    generation: int
+    deleted_at_s: int
+
+
+class CopyState(enum.Enum):
+    """`WAITING` (for its time), `RUNNING` (leased), `FAILED` (attempts used up), `SKIPPED` (cannot be copied, with the reason)."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyJob:
+    """A durable order to copy one key from the origin.
+
+    `job_id` is never reused. It is the fence of the copy: each write, delete or supersession of the key removes the job in
+    its own transaction, and a copy commits only while its own job still stands.
+    """
+
+    job_id: int
+    bucket: str
+    key: str
+    state: CopyState
+    attempts: int
+    not_before_s: float
+    anonymous_read: bool
+    reason: str = ""
