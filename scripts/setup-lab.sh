@@ -26,10 +26,11 @@ command -v curl >/dev/null || debian_packages curl curl
 if [ "$(cat .lab/aws/.version 2>/dev/null)" != "$AWSCLI_VERSION" ]; then
   echo "setup-lab: installing AWS CLI $AWSCLI_VERSION"
   rm -rf .lab/aws
-  if .venv/bin/python -m venv .lab/aws && .lab/aws/bin/pip install --quiet --disable-pip-version-check "awscli==$AWSCLI_VERSION"; then
+  if .venv/bin/python -m venv .lab/aws \
+    && .lab/aws/bin/pip install --quiet --disable-pip-version-check "awscli==$AWSCLI_VERSION" > .lab/aws-pip.log 2>&1; then
     echo "$AWSCLI_VERSION" > .lab/aws/.version
   else
-    skip "AWS CLI" "pip could not install it"
+    skip "AWS CLI" "pip could not install it, see .lab/aws-pip.log"
   fi
 fi
 

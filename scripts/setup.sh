@@ -30,7 +30,8 @@ make_environment() { # make_environment FOLDER PYTHON
   wanted="$(sha256sum < pyproject.toml) $PWD"
   if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     echo "setup: installing into $folder (about a minute the first time)"
-    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]' > "$folder/pip.log" 2>&1 \
+      || { tail -n 20 "$folder/pip.log" >&2; echo "setup: pip could not install into $folder" >&2; exit 1; }
     echo "$wanted" > "$stamp"
   fi
 }

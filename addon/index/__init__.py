@@ -1,0 +1,15 @@
+"""The index: what is kept where, in a SQL database. Implements the port `Index` of `store/ports.py`.
+
+    sql_index.py     the port: hands each call over to the right connection
+    writer.py        one thread that writes; what waits at the same time shares one transaction and one fsync
+    reader.py        reads, in the calling thread where they are short
+    objects.py       transactions on objects, tombstones, documents and writes to the origin
+    copies.py        transactions on copy jobs
+    queries.py       everything that only reads
+    tables.py        the tables as the code sees them; rows.py: rows to records and back
+    schema.py        brings a database to the code's revision; migrations/: how each revision is reached
+    sqlite.py        all that is true of SQLite only
+    errors.py        what a database library raises, as errors of the port
+
+Apart from `sqlite.py` every statement is portable SQL, so that several processes may share a PostgreSQL later.
+"""

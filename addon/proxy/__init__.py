@@ -1,0 +1,13 @@
+"""mitmproxy's side: decides for each request where it goes, in `requestheaders`, and lets bodies stream.
+
+    routes.py      pure: the decision table
+    switch.py      gathers what the decision needs, and asks for it
+    flows.py       turns a decision into changes of a mitmproxy flow
+    passage.py     follows a request that went past us to the origin: orders copies, ends origin writes
+    memory.py      the in-memory answer
+    lean.py        takes away the built-in addons that a proxy for a bucket does not need
+    hooks.py       the addon: hooks, options, start and stop; its outermost layer lets no exception through
+
+The switch holds no authority: the object service authenticates every request itself. A wrong decision here can cost time, never
+security; so whenever something fails here, the request goes to the object service, or is refused.
+"""

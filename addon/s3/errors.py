@@ -51,7 +51,7 @@ STATUS_BY_CODE: Mapping[str, int] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # not frozen: contextlib sets __traceback__ on what passes through it
 class S3Error(Exception):
     """A refusal in S3's own terms.
 

@@ -1,12 +1,14 @@
 """The ports that the store needs, declared by their consumer and implemented in `index/`, `telegram/` and `origin/`.
 
 Contract for every implementation: each method either does all that it says or raises, and leaves nothing half done. A library's
-own exceptions never pass: they are mapped to the errors below, which say whether trying again can help. No error text holds a secret.
+own exceptions never pass: they are mapped to the errors below, which say whether trying again can help. No error text holds a
+secret.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import enum
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +61,14 @@ class OriginChanged(StoreError):
     """What came is not one whole version of the object: 412, another ETag or length, truncated. Trying anew can help."""
 
 
+class WriteOutcome(enum.Enum):
+    """What the origin made of a write that went past us; `UNKNOWN` where its answer never came."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
 class Index(Protocol):
     """The index: objects, tombstones, documents, copy jobs. Every change is one transaction, durable on disk when it returns.
 
@@ -82,8 +92,9 @@ class Index(Protocol):
         """Record, before it is forwarded, that a write to the origin is under way; returns its id. Until it has ended no copy of
         the key commits, and `has_origin_write` is true."""
 
-    async def end_origin_write(self, write_id: int, *, accepted: bool) -> None:
-        """It ended: `accepted` supersedes the key (see `supersede`), otherwise only the mark goes."""
+    async def end_origin_write(self, write_id: int, outcome: WriteOutcome) -> None:
+        """It ended, and the mark goes. `ACCEPTED` supersedes the key (see `supersede`); `UNKNOWN` forgets a copy of it, because
+        the origin has the truth, and lets an object written here and a tombstone stand; `REFUSED` changes nothing."""
 
     async def has_origin_write(self, bucket: str, key: str) -> bool:
         """Whether a write to the origin is under way or was cut off by a crash."""
@@ -154,7 +165,7 @@ class Documents(Protocol):
         """Send a file and check the answer. Returns only when Telegram acknowledged it with the right size. Honours 429 and
         back-off within its wait limit, then raises `TelegramUnavailable`."""
 
-    def read(self, document: Document, *, offset: int, length: int) -> AsyncIterator[bytes]:
+    def read(self, document: Document, *, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """The bytes `offset … offset+length` of a document, in pieces of any size up to 1 MiB. Exactly `length` bytes come, or
         it raises (`TelegramUnavailable`, `DocumentLost`). Resumes by itself after resets, truncation and expired paths. The
         caller checks hashes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -15,6 +16,7 @@ class Origin:
     access_key_id: str
     secret_access_key: str = field(repr=False)
     region: str = "us-east-1"
+    authority: Path | None = None  # what signed its certificate, for an https endpoint
 
     def s3(self) -> Any:
         """A boto3 client that talks to the origin directly, past the product."""
@@ -24,6 +26,7 @@ class Origin:
             aws_access_key_id=self.access_key_id,
             aws_secret_access_key=self.secret_access_key,
             region_name=self.region,
+            verify=str(self.authority) if self.authority else None,
             config=Config(
                 s3={"addressing_style": "path"},
                 retries={"total_max_attempts": 2},

@@ -85,7 +85,9 @@ class Rgw:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
-        self.origin = Origin(f"http://127.0.0.1:{self.port}", "AKRGWLAB00000000ORIG", "rgw-lab-secret-0123456789abcdefghij")
+        self.origin = Origin(
+            f"http://127.0.0.1:{self.port}", "AKRGWLAB00000000ORIG", "rgw-lab-secret-0123456789abcdefghij"
+        )
         self.processes: list[LabProcess] = []
         self.stopping = threading.Event()
         self.paused = threading.Event()
@@ -144,7 +146,9 @@ class Rgw:
         argv = [self._program(program), *map(str, arguments)]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=COMMAND_LIMIT_S, cwd=self.folder)
         if done.returncode != 0:
-            raise LabError(f"{program} {' '.join(map(str, arguments))}: status {done.returncode}\n{done.stderr[-3000:]}")
+            raise LabError(
+                f"{program} {' '.join(map(str, arguments))}: status {done.returncode}\n{done.stderr[-3000:]}"
+            )
         return done.stdout
 
     @staticmethod
@@ -156,7 +160,9 @@ class Rgw:
 
     def _start_monitor(self, fsid: str, mon_port: int) -> None:
         config, monmap = self.folder / "ceph.conf", self.folder / "monmap"
-        self._command("monmaptool", "--create", "--clobber", "--fsid", fsid, "--addv", "a", f"[v1:127.0.0.1:{mon_port}]", monmap)
+        self._command(
+            "monmaptool", "--create", "--clobber", "--fsid", fsid, "--addv", "a", f"[v1:127.0.0.1:{mon_port}]", monmap
+        )
         self._command("ceph-mon", "-c", config, "--mkfs", "-i", "a", "--monmap", monmap)
         self._daemon("ceph-mon", "-i", "a", "-f")
 

@@ -1,0 +1,117 @@
+"""What `tgstore check` tries, and the addon at its start without writing to Telegram: every setting, one result each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from addon.config import Bucket, Config
+from addon.index.sql_index import open_index
+from addon.origin.client import S3Origin
+from addon.origin.probe import probe as probe_origin
+from addon.store.ports import IndexUnavailable
+from addon.store.probe import ProbeResult
+from addon.telegram.probe import probe as probe_telegram
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+async def check_all(config: Config, *, telegram_writes: bool) -> list[ProbeResult]:
+    """Try everything; never raises for what it finds."""
+    results = await probe_telegram(
+        config.telegram.api_url,
+        [token.get_secret_value() for token in config.telegram.bot_tokens],
+        config.telegram.chat_ids,
+        writes=telegram_writes,
+    )
+    results.append(await _check_index(config.index.url))
+    results += [
+        await asyncio.to_thread(_check_folder, "cache.dir", config.cache.dir),
+        await asyncio.to_thread(_check_folder, "service.spool_dir", config.service.spool_dir),
+    ]
+    for bucket in config.buckets:
+        if bucket.origin is not None:
+            results += await _check_origin(bucket)
+            results.append(await asyncio.to_thread(_check_loop, bucket))
+    return results
+
+
+async def _check_index(url: str) -> ProbeResult:
+    try:
+        index = await open_index(url)
+        try:
+            await index.check_writable()
+        finally:
+            await index.close()
+    except IndexUnavailable as failure:
+        return ProbeResult("index.url", False, str(failure), "make its folder writable, and look whether the disk is full")
+    return ProbeResult("index.url", True, "can be written")
+
+
+def _check_folder(name: str, folder: Path) -> ProbeResult:
+    probe = folder / f"{uuid.uuid4().hex}.new"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"tgstore check")
+        probe.unlink()
+    except OSError as failure:
+        return ProbeResult(name, False, f"{folder}: {failure.strerror}", "make the folder writable for this user")
+    return ProbeResult(name, True, f"{folder} can be written")
+
+
+async def _check_origin(bucket: Bucket) -> Sequence[ProbeResult]:
+    origin = make_origin(bucket)
+    if origin is None:
+        return []
+    try:
+        return await probe_origin(origin, subject=f"origin of bucket {bucket.name}")
+    finally:
+        await origin.close()
+
+
+def make_origin(bucket: Bucket) -> S3Origin | None:
+    """The client of a configured bucket's origin."""
+    settings = bucket.origin
+    if settings is None:
+        return None
+    secret = settings.secret_access_key
+    return S3Origin(
+        endpoint=settings.endpoint,
+        bucket=settings.bucket,
+        region=settings.region,
+        addressing=settings.addressing,
+        access_key_id=settings.access_key_id.get_secret_value() if settings.access_key_id is not None else None,
+        secret_access_key=secret.get_secret_value() if secret is not None else None,
+    )
+
+
+def _check_loop(bucket: Bucket) -> ProbeResult:
+    """After the DNS repoint our hosts lead to us; where the origin's name leads to the same address and port, so does it."""
+    subject = f"origin of bucket {bucket.name} leads elsewhere"
+    assert bucket.origin is not None  # noqa: S101 -- the caller has looked
+    endpoint = urlsplit(bucket.origin.endpoint)
+    port = endpoint.port or DEFAULT_PORTS[endpoint.scheme]
+    name = endpoint.hostname or ""
+    host = f"{bucket.origin.bucket}.{name}" if bucket.origin.addressing == "virtual" else name
+    ours = {host: _addresses(host) for host in (*bucket.hosts, *bucket.path_hosts)}
+    theirs = _addresses(host)
+    same = [host for host, addresses in ours.items() if addresses & theirs]
+    if same and port in DEFAULT_PORTS.values():
+        return ProbeResult(
+            subject,
+            False,
+            f"{host} and our own {same[0]} have the same address",
+            "give origin.endpoint a name that still leads to the real bucket",
+        )
+    return ProbeResult(subject, True, f"{host}:{port}")
+
+
+def _addresses(host: str) -> set[str]:
+    with contextlib.suppress(OSError):
+        return {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    return set()

@@ -1,0 +1,85 @@
+"""The `tgstore` commands."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from addon.checks import check_all
+from addon.config import ConfigError, find_config_path, load_config
+from addon.standin import command as standin_command
+from addon.store.probe import ProbeResult
+
+app = typer.Typer(
+    name="tgstore",
+    no_args_is_help=True,
+    add_completion=False,
+    help="Keeps an S3 bucket's objects in Telegram. The proxy itself runs as: mitmdump -s addon/tgstore.py",
+)
+console = Console(highlight=False, soft_wrap=True)
+
+ConfigOption = Annotated[
+    str | None,
+    typer.Option("--config", "-c", help="The configuration file; else TGSTORE_CONFIG, else config.toml in this folder."),
+]
+
+
+@app.command()
+def check(
+    config: ConfigOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Send nothing to Telegram, and print failures only.")] = False,
+) -> None:
+    """Try every setting, and say what to do where one fails. Exit status 1 if any does.
+
+    Sends a small document to each chat by each bot, edits, pins and deletes it.
+    """
+    try:
+        settings = load_config(find_config_path(config, os.environ, Path.cwd()), os.environ)
+    except ConfigError as error:
+        console.print(escape(str(error)), style="red")
+        raise typer.Exit(1) from None
+    results = asyncio.run(check_all(settings, telegram_writes=not quiet))
+    for result in results:
+        if not (quiet and result.ok):
+            console.print(_line(result))
+    failed = sum(not result.ok for result in results)
+    console.print(f"{len(results) - failed} of {len(results)} are right." if failed else f"All {len(results)} are right.")
+    raise typer.Exit(1 if failed else 0)
+
+
+def _line(result: ProbeResult) -> str:
+    mark = "[green]ok[/green]    " if result.ok else "[red]FAILED[/red]"
+    text = f"{mark} {escape(result.subject)}: {escape(result.detail)}"
+    return text if result.ok or not result.advice else f"{text}\n       → {escape(result.advice)}"
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def standin(context: typer.Context) -> None:
+    """Run the local stand-in for Telegram's Bot API, to try things out (tgstore standin --help)."""
+    raise typer.Exit(standin_command.main(context.args))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    console.print(f"tgstore {package_version('tgstore')}, Python {sys.version.split()[0]}")
+
+
+def main() -> None:
+    """Entry point of the `tgstore` program."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Transactions on copy jobs. Each function runs within one transaction.
+
+The job is the fence of its copy (see `CopyJob`): each write, delete or supersession of the key removes the job, and what has no
+job any more does not commit. A lease that ran out does not break the fence: the job stands, so whoever finishes first commits and
+removes it, and the other finds it gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import Connection, Row, and_, delete, exists, insert, select, update
+
+from addon.index import objects
+from addon.index.rows import copy_job_of, key_bytes
+from addon.index.tables import copy_jobs, origin_writes
+from addon.store.records import CopyJob, CopyState, NewObject, ObjectRecord
+
+# A reason is for people; the end of a longer one is cut off.
+REASON_CHARS_MAX = 1000
+
+_IS_BEING_WRITTEN = exists().where(origin_writes.c.bucket == copy_jobs.c.bucket, origin_writes.c.key == copy_jobs.c.key)
+
+
+def enqueue_copy(connection: Connection, bucket: str, key: str, anonymous_read: bool, now_s: float) -> bool:
+    """See `Index.enqueue_copy`."""
+    if objects.has_object_or_tombstone(connection, bucket, key):
+        return False
+    is_here = and_(copy_jobs.c.bucket == bucket, copy_jobs.c.key == key_bytes(key))
+    job = connection.execute(select(copy_jobs).where(is_here)).one_or_none()
+    if job is not None:
+        if anonymous_read:
+            objects.grant_to_job(connection, bucket, key)
+        if job.state != CopyState.FAILED.value:
+            return False
+        # Ordered anew under a new number: whoever still holds a lease of the old order has lost it.
+        connection.execute(delete(copy_jobs).where(is_here))
+        anonymous_read = anonymous_read or job.anonymous_read
+    connection.execute(
+        insert(copy_jobs),
+        {
+            "job_id": objects.next_number(connection),
+            "bucket": bucket,
+            "key": key_bytes(key),
+            "state": CopyState.WAITING.value,
+            "attempts": 0,
+            "not_before_s": now_s,
+            "anonymous_read": anonymous_read,
+            "reason": "",
+        },
+    )
+    return True
+
+
+def lease_copy(connection: Connection, now_s: float, lease_s: float) -> CopyJob | None:
+    """See `Index.lease_copy`. A job whose key is being written at the origin waits until that has ended: it could not commit."""
+    row = _first_due(connection, CopyState.RUNNING, now_s) or _first_due(connection, CopyState.WAITING, now_s)
+    if row is None:
+        return None
+    job = replace(copy_job_of(row), state=CopyState.RUNNING, attempts=row.attempts + 1, not_before_s=now_s + lease_s)
+    connection.execute(
+        update(copy_jobs)
+        .where(copy_jobs.c.job_id == job.job_id)
+        .values(state=job.state.value, attempts=job.attempts, not_before_s=job.not_before_s)
+    )
+    return job
+
+
+def commit_copy(connection: Connection, job: CopyJob, new: NewObject, now_s: float) -> ObjectRecord | None:
+    """See `Index.commit_copy`. Where a write to the origin is under way the job waits again: if that write fails, the copy is
+    still wanted. An anonymous read that was granted since the job was leased counts."""
+    is_mine = copy_jobs.c.job_id == job.job_id
+    row = connection.execute(select(copy_jobs).where(is_mine)).one_or_none()
+    if row is None or objects.has_object_or_tombstone(connection, job.bucket, job.key):
+        objects.add_documents(connection, [extent.document for extent in new.extents], now_s)
+        return None
+    if objects.is_being_written(connection, job.bucket, job.key):
+        objects.add_documents(connection, [extent.document for extent in new.extents], now_s)
+        connection.execute(
+            update(copy_jobs)
+            .where(is_mine, copy_jobs.c.state == CopyState.RUNNING.value)
+            .values(state=CopyState.WAITING.value, not_before_s=now_s, reason="the key was being written at the origin")
+        )
+        return None
+    connection.execute(delete(copy_jobs).where(is_mine))
+    granted = new.anonymous_read or row.anonymous_read
+    return objects.insert_object(connection, replace(new, anonymous_read=granted), now_s)
+
+
+def release_copy(connection: Connection, job: CopyJob, state: CopyState, not_before_s: float, reason: str) -> None:
+    """See `Index.release_copy`. Whose lease ran out and was given to another has nothing to put back."""
+    connection.execute(
+        update(copy_jobs)
+        .where(
+            copy_jobs.c.job_id == job.job_id,
+            copy_jobs.c.state == CopyState.RUNNING.value,
+            copy_jobs.c.attempts == job.attempts,
+        )
+        .values(state=state.value, not_before_s=not_before_s, reason=_printable(reason))
+    )
+
+
+def _first_due(connection: Connection, state: CopyState, now_s: float) -> Row[tuple[object, ...]] | None:
+    return connection.execute(
+        select(copy_jobs)
+        .where(copy_jobs.c.state == state.value, copy_jobs.c.not_before_s <= now_s, ~_IS_BEING_WRITTEN)
+        .order_by(copy_jobs.c.not_before_s, copy_jobs.c.job_id)
+        .limit(1)
+    ).one_or_none()
+
+
+def _printable(reason: str) -> str:
+    """A reason as any database takes it: without NUL and lone surrogates."""
+    return reason.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")[:REASON_CHARS_MAX]

@@ -1,0 +1,44 @@
+"""Brings a database to the revision that the code needs, when it is opened."""
+
+from __future__ import annotations
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from addon.store.ports import IndexUnavailable
+
+
+def migrations_config() -> Config:
+    """Alembic's configuration without a file of its own; also found when the project is installed as a package."""
+    config = Config()
+    config.set_main_option("script_location", "addon.index:migrations")
+    return config
+
+
+def head_revision() -> str:
+    """The revision that the code needs."""
+    head = ScriptDirectory.from_config(migrations_config()).get_current_head()
+    if head is None:
+        raise IndexUnavailable("the installation is incomplete: the index's migrations are missing")
+    return head
+
+
+def upgrade(connection: Connection) -> None:
+    """Run what is missing, within the transaction that `connection` has begun: of several processes that open a database at once
+    one migrates, and the others find it done. Raises IndexUnavailable where the database is newer than the code."""
+    config = migrations_config()
+    scripts = ScriptDirectory.from_config(config)
+    known = {script.revision for script in scripts.walk_revisions()}
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is not None and current not in known:
+        raise IndexUnavailable(
+            f"the index has schema revision {current}, which this version does not know (it knows up to {head_revision()}): "
+            "it was written by a newer version; use that one, or restore a backup of the index"
+        )
+    if current == scripts.get_current_head():
+        return
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

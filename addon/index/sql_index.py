@@ -1,0 +1,176 @@
+"""The port `Index` on a SQL database."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from addon.index import copies, objects, queries, schema
+from addon.index.errors import mapped
+from addon.index.reader import Reader
+from addon.index.sqlite import (
+    FileIdentity,
+    connect_to_write,
+    create_folder,
+    create_sqlite_engine,
+    is_transaction_lost,
+    path_of,
+    turn_on_write_ahead_log,
+)
+from addon.index.writer import Writer
+from addon.store.ports import WriteOutcome
+from addon.store.records import CopyJob, CopyState, Document, NewObject, ObjectRecord, Tombstone
+
+T = TypeVar("T")
+
+
+async def open_index(
+    url: str,
+    *,
+    now_s: Callable[[], float] = time.time,
+    busy_timeout_s: float = 10.0,
+    reader_threads: int = 2,
+    read_queue_length_max: int = 256,
+    write_queue_length_max: int = 1024,
+    write_group_length_max: int = 128,
+) -> SqlIndex:
+    """Open the index at `sqlite:///path/to/file.db` (a relative path starts at the current folder).
+
+    A missing file is made together with its folder, and an older one is brought up to date. `now_s` stamps documents (UNIX
+    seconds); `busy_timeout_s` is how long another process's write is waited for. Raises ValueError for a URL of another form,
+    `IndexUnavailable` where the file cannot be opened or written, is no index, or was written by a newer version.
+    """
+    path = path_of(url)
+    return await asyncio.to_thread(
+        _open,
+        path,
+        now_s=now_s,
+        busy_timeout_s=busy_timeout_s,
+        reader_threads=reader_threads,
+        read_queue_length_max=read_queue_length_max,
+        write_queue_length_max=write_queue_length_max,
+        write_group_length_max=write_group_length_max,
+    )
+
+
+def _open(
+    path: Path,
+    *,
+    now_s: Callable[[], float],
+    busy_timeout_s: float,
+    reader_threads: int,
+    read_queue_length_max: int,
+    write_queue_length_max: int,
+    write_group_length_max: int,
+) -> SqlIndex:
+    engine = create_sqlite_engine(path, busy_timeout_s=busy_timeout_s)
+    with mapped("opened"):
+        create_folder(path)
+        turn_on_write_ahead_log(engine)
+        with connect_to_write(engine) as connection, connection.begin():
+            schema.upgrade(connection)
+        identity = FileIdentity(path)
+    reader = Reader(
+        point_engine=create_sqlite_engine(path, busy_timeout_s=0.0),
+        engine=engine,
+        threads=reader_threads,
+        queue_length_max=read_queue_length_max,
+    )
+    writer = Writer(
+        connect=lambda: connect_to_write(engine),
+        check=identity.check,
+        is_lost=is_transaction_lost,
+        queue_length_max=write_queue_length_max,
+        group_length_max=write_group_length_max,
+    )
+    return SqlIndex(reader=reader, writer=writer, now_s=now_s)
+
+
+class SqlIndex:
+    """Implements `addon.store.ports.Index`; see there for what each method promises. Made by `open_index`."""
+
+    def __init__(self, *, reader: Reader, writer: Writer, now_s: Callable[[], float]) -> None:
+        self._reader, self._writer, self._now_s = reader, writer, now_s
+
+    async def key_state(self, bucket: str, key: str) -> ObjectRecord | Tombstone | None:
+        return await self._reader.point(lambda connection: queries.key_state(connection, bucket, key))
+
+    async def has_origin_write(self, bucket: str, key: str) -> bool:
+        return await self._reader.point(lambda connection: queries.has_origin_write(connection, bucket, key))
+
+    async def garbage(self, *, limit: int) -> Sequence[Document]:
+        return await self._reader.run(lambda connection: queries.garbage(connection, limit))
+
+    async def copy_jobs(self, bucket: str, *, states: Sequence[CopyState], limit: int) -> Sequence[CopyJob]:
+        return await self._reader.run(lambda connection: queries.copy_jobs_in(connection, bucket, states, limit))
+
+    async def counts(self, bucket: str) -> Mapping[str, int]:
+        return await self._reader.run(lambda connection: queries.counts(connection, bucket))
+
+    async def put_object(self, new: NewObject) -> ObjectRecord:
+        return await self._write(objects.put_object, new, self._now_s())
+
+    async def delete_object(self, bucket: str, key: str, *, now_s: float) -> Tombstone:
+        return await self._write(objects.delete_object, bucket, key, now_s)
+
+    async def supersede(self, bucket: str, key: str) -> None:
+        await self._write(objects.supersede, bucket, key, self._now_s())
+
+    async def begin_origin_write(self, bucket: str, key: str, *, now_s: float) -> int:
+        return await self._write(objects.begin_origin_write, bucket, key, now_s)
+
+    async def end_origin_write(self, write_id: int, outcome: WriteOutcome) -> None:
+        await self._write(objects.end_origin_write, write_id, outcome, self._now_s())
+
+    async def resolve_cut_off_origin_writes(self) -> int:
+        return await self._write(objects.resolve_cut_off_origin_writes, self._now_s())
+
+    async def add_documents(self, documents: Sequence[Document], *, now_s: float) -> None:
+        await self._write(objects.add_documents, tuple(documents), now_s)
+
+    async def update_file_id(self, document_id: str, *, bot_id: int, file_id: str) -> None:
+        await self._write(objects.update_file_id, document_id, bot_id, file_id)
+
+    async def grant_anonymous_read(self, bucket: str, key: str, *, etag: str) -> None:
+        await self._write(objects.grant_anonymous_read, bucket, key, etag)
+
+    async def enqueue_copy(self, bucket: str, key: str, *, anonymous_read: bool, now_s: float) -> bool:
+        return await self._write(copies.enqueue_copy, bucket, key, anonymous_read, now_s)
+
+    async def lease_copy(self, *, now_s: float, lease_s: float) -> CopyJob | None:
+        return await self._write(copies.lease_copy, now_s, lease_s)
+
+    async def commit_copy(self, job: CopyJob, new: NewObject) -> ObjectRecord | None:
+        if (job.bucket, job.key) != (new.bucket, new.key):
+            raise ValueError("a copy must be committed under the key of its job")
+        return await self._write(copies.commit_copy, job, new, self._now_s())
+
+    async def release_copy(self, job: CopyJob, *, state: CopyState, not_before_s: float, reason: str) -> None:
+        await self._write(copies.release_copy, job, state, not_before_s, reason)
+
+    async def check_writable(self) -> None:
+        try:
+            await self._write(_write_and_fail)
+        except _RolledBack:
+            return
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._writer.close)
+        await asyncio.to_thread(self._reader.close)
+
+    async def _write(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await self._writer.run(lambda connection: work(connection, *arguments))
+
+
+class _RolledBack(Exception):
+    """The check wrote what it wanted and is undone."""
+
+
+def _write_and_fail(connection: Connection) -> None:
+    objects.next_number(connection)
+    raise _RolledBack

@@ -1,0 +1,121 @@
+"""The tables, as the code sees them. `migrations/` builds them; a test compares the two.
+
+Decisions:
+
+- A key is stored as its UTF-8 bytes. Bytes sort in the order that S3 lists keys in, on every database and without a collation;
+  and a key may hold U+0000, which PostgreSQL's text does not take.
+- An object and a tombstone are two kinds of row in one table, so that a key cannot be both.
+- Headers and checksums are JSON: they are only ever read and written whole. Extents are rows: what a document still holds is asked
+  when it is to be cleared away or packed anew.
+- `documents.garbage_since_s` is null while an extent refers to the document. It is kept up by the transactions that add and remove
+  extents, so that garbage is found without looking at every document.
+- One counter numbers generations, jobs and writes: numbers are never used again, also after the rows are gone.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+KIND_OBJECT = "object"
+KIND_TOMBSTONE = "tombstone"
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("bucket", Text, primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    # When it was last modified, or deleted: whole UNIX seconds.
+    Column("modified_at_s", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("provenance", Text, nullable=False),
+    Column("anonymous_read", Boolean, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("checksums", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("document_id", Text, primary_key=True),
+    Column("chat_id", BigInteger, nullable=False),
+    Column("message_id", BigInteger, nullable=False),
+    Column("bot_id", BigInteger, nullable=False),
+    Column("file_id", Text, nullable=False),
+    Column("file_unique_id", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at_s", Float, nullable=False),
+    Column("garbage_since_s", Float),
+    Index("documents_by_garbage_since_s", "garbage_since_s", "created_at_s"),
+    sqlite_with_rowid=False,
+)
+
+extents = Table(
+    "extents",
+    metadata,
+    Column("bucket", Text, primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("document_id", Text, ForeignKey("documents.document_id"), nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("length", BigInteger, nullable=False),
+    Column("block_sha256s", LargeBinary, nullable=False),
+    ForeignKeyConstraint(["bucket", "key"], ["keys.bucket", "keys.key"]),
+    Index("extents_by_document_id", "document_id"),
+    sqlite_with_rowid=False,
+)
+
+copy_jobs = Table(
+    "copy_jobs",
+    metadata,
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("bucket", Text, nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # Before this time the job is not leased: its pause while it waits, the end of its lease while it runs.
+    Column("not_before_s", Float, nullable=False),
+    Column("anonymous_read", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("copy_jobs_by_key", "bucket", "key", unique=True),
+    Index("copy_jobs_by_time", "state", "not_before_s", "job_id"),
+)
+
+origin_writes = Table(
+    "origin_writes",
+    metadata,
+    Column("write_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("bucket", Text, nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    Column("began_at_s", Float, nullable=False),
+    # A later write decided the key, so this one's end no longer does. It still keeps copies from committing.
+    Column("overruled", Boolean, nullable=False),
+    Index("origin_writes_by_key", "bucket", "key"),
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+COUNTER_NAME = "numbers"

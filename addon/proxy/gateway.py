@@ -1,0 +1,131 @@
+"""The running whole as the hooks use it: routes flows, follows them, logs a line for each."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from mitmproxy import http
+
+from addon.proxy import flows
+from addon.proxy.memory import answer_from_memory
+from addon.proxy.passage import Passage, Passages
+from addon.proxy.routes import Route
+from addon.proxy.switch import Routing, Seen, Switch
+from addon.service.app import ObjectService
+from addon.store.object_store import ObjectStore
+
+logger = logging.getLogger(__name__)
+access_log = logging.getLogger("tgstore.access")
+
+METADATA_KEY = "tgstore"
+
+
+@dataclass(slots=True)
+class _Followed:
+    """What we remember of a flow: where it went, since when, and its passage where it went past us."""
+
+    route: Route
+    started_s: float
+    passage: Passage | None = None
+
+
+class Gateway:
+    """Everything between mitmproxy and the object service."""
+
+    def __init__(
+        self,
+        *,
+        switch: Switch,
+        store: ObjectStore,
+        service: ObjectService,
+        service_address: tuple[str, int],
+        passages: Passages,
+        stop: Callable[[], Awaitable[None]],
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.switch, self.service_address = switch, service_address
+        self._store, self._service, self._passages = store, service, passages
+        self._stop, self._monotonic_s = stop, monotonic_s
+
+    async def stop(self) -> None:
+        """Stop everything that was started with it."""
+        await self._stop()
+
+    async def route(self, flow: http.HTTPFlow) -> None:
+        """Send a flow for one of our hosts where it belongs. Raises what stands in the way; then the caller fails closed."""
+        seen = flows.seen(flow)
+        routing = await self.switch.route(seen)
+        if routing is None:
+            return
+        followed = _Followed(routing.route, self._monotonic_s())
+        flow.metadata[METADATA_KEY] = followed
+        if routing.route in (Route.ORIGIN_UNTOUCHED, Route.ORIGIN_ANONYMOUS):
+            followed.passage = await self._passages.begin(routing, seen.method)
+            self._send_to_origin(flow, routing)
+        elif routing.route is not Route.MEMORY or not self._answer_from_memory(flow, routing, seen):
+            followed.route = Route.SERVICE
+            if "expect" in flow.request.headers and self._service.would_refuse(seen):
+                flows.forget_expectation(flow)
+            flows.send_to_service(flow, self.service_address)
+
+    def response_headers(self, flow: http.HTTPFlow) -> None:
+        """Let the body stream, unless its end decides about a write; then it is small and waits for the end."""
+        followed = flow.metadata.get(METADATA_KEY)
+        if followed is None or flow.response is None or followed.route is Route.MEMORY:
+            return
+        passage = followed.passage
+        flow.response.stream = passage is None or passage.write is None
+        if passage is not None:
+            self._passages.answered(passage, flow.response.status_code, flow.response.headers.get("etag"))
+
+    async def response(self, flow: http.HTTPFlow) -> None:
+        """The exchange is complete."""
+        followed = flow.metadata.pop(METADATA_KEY, None)
+        if followed is None or flow.response is None:
+            return
+        if followed.passage is not None:
+            body = b"" if flow.response.stream else flow.response.raw_content or b""
+            await self._passages.end(followed.passage, flow.response.status_code, body)
+        self._log(flow, followed, str(flow.response.status_code))
+
+    async def error(self, flow: http.HTTPFlow) -> None:
+        """The exchange broke off: nobody knows what the origin made of a write."""
+        followed = flow.metadata.pop(METADATA_KEY, None)
+        if followed is None:
+            return
+        if followed.passage is not None:
+            await self._passages.end(followed.passage, None, b"")
+        self._log(flow, followed, "broken off")
+
+    def _send_to_origin(self, flow: http.HTTPFlow, routing: Routing) -> None:
+        assert routing.addressed is not None  # noqa: S101 -- only addressed requests are routed to an origin
+        origin = routing.addressed.bucket.origin
+        assert origin is not None  # noqa: S101 -- see routes.decide
+        if routing.route is Route.ORIGIN_UNTOUCHED:
+            flows.send_to_origin_untouched(flow, origin)
+        else:
+            flows.send_to_origin_anonymous(flow, origin, routing.addressed.target.raw_key)
+
+    def _answer_from_memory(self, flow: http.HTTPFlow, routing: Routing, seen: Seen) -> bool:
+        if flows.has_body(flow):
+            return False
+        answer = answer_from_memory(self._store, routing, seen)
+        if answer is None or not isinstance(answer.body, bytes):
+            return False
+        flows.answer(flow, answer.status, answer.headers, answer.body)
+        return True
+
+    def _log(self, flow: http.HTTPFlow, followed: _Followed, outcome: str) -> None:
+        """One line a request, without its query: a presigned one is a credential."""
+        access_log.info(
+            "%s %s%s %s %s %.1f ms",
+            flow.request.method,
+            flows.host(flow),
+            flow.request.path.partition("?")[0],
+            outcome,
+            followed.route.value,
+            1000 * (self._monotonic_s() - followed.started_s),
+        )

@@ -1,0 +1,158 @@
+"""The addon as mitmproxy sees it.
+
+mitmproxy logs an exception of a hook and lets the flow go on upstream: fail-open. So each hook's outermost layer catches
+everything, and then the object service, which trusts nobody, or a refusal gets the flow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from mitmproxy import ctx, exceptions, http
+from mitmproxy.addonmanager import Loader
+
+from addon.config import Config, ConfigError, find_config_path, load_config
+from addon.proxy import flows, lean
+from addon.proxy.gateway import Gateway
+from addon.s3.errors import S3Error
+from addon.service.buckets import host_name
+from addon.store.ports import StoreError
+
+logger = logging.getLogger(__name__)
+
+OPTION = "tgstore_config"
+# Set by us, so that `mitmdump -s addon/tgstore.py` needs no further flag. `Host` is part of every signature; the origin may be
+# down, so nothing may depend on connecting to it first; what mitmproxy buffers for an answer of ours stays below 1 MiB.
+REQUIRED_OPTIONS: dict[str, object] = {
+    "keep_host_header": True,
+    "connection_strategy": "lazy",
+    "upstream_cert": False,
+    "stream_large_bodies": "1m",
+    "flow_detail": 0,
+}
+STOP_S_MAX = 10.0
+
+
+class Tgstore:
+    """Load with `mitmdump -s addon/tgstore.py`. `compose` makes and starts the gateway from the settings."""
+
+    name = "tgstore"
+
+    def __init__(self, compose: Callable[[Config], Awaitable[Gateway]]) -> None:
+        self._compose = compose
+        self._gateway: Gateway | None = None
+        self._config: Config | None = None
+        self._starting: asyncio.Task[None] | None = None
+
+    def load(self, loader: Loader) -> None:
+        """Declare the option and set the ones that we need."""
+        loader.add_option(OPTION, str, "", "The configuration file; else TGSTORE_CONFIG, else config.toml in this folder.")
+        ctx.options.update(**REQUIRED_OPTIONS)
+
+    def configure(self, updated: set[str]) -> None:
+        """Read the settings. A wrong one ends mitmdump with exit status 1."""
+        if OPTION not in updated and self._config is not None:
+            return
+        if self._config is not None:
+            raise exceptions.OptionsError(f"{OPTION} cannot be changed while tgstore runs; start it anew.")
+        try:
+            path = find_config_path(getattr(ctx.options, OPTION) or None, os.environ, Path.cwd())
+            self._config = load_config(path, os.environ)
+        except ConfigError as error:
+            raise exceptions.OptionsError(str(error)) from None
+
+    def running(self) -> None:
+        """Start the object service and the workers; until they stand, requests for our hosts are refused with 503."""
+        ctx.options.update(**REQUIRED_OPTIONS)
+        if all(mode.startswith("reverse:") for mode in ctx.options.mode):
+            # A site's visitors come from public addresses. A regular proxy keeps mitmproxy's guard against being an open one.
+            ctx.options.update(block_global=False)
+        lean.remove_unneeded_addons()
+        self._starting = asyncio.ensure_future(self._start())
+
+    async def _start(self) -> None:
+        assert self._config is not None  # noqa: S101 -- mitmproxy configures before it runs
+        try:
+            self._gateway = await self._compose(self._config)
+        except Exception as failure:
+            logger.exception("tgstore could not start")
+            # From a task, SystemExit ends the event loop and with it mitmdump.
+            raise SystemExit(1) from failure
+
+    async def done(self) -> None:
+        """Stop: requests under way get a moment, jobs stay in the index."""
+        if self._starting is not None and not self._starting.done():
+            self._starting.cancel()
+        gateway, self._gateway = self._gateway, None
+        if gateway is not None:
+            await asyncio.wait_for(gateway.stop(), STOP_S_MAX)
+
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Decide where the request goes."""
+        if flow.response or flow.error or not flow.live:
+            return
+        try:
+            await self._route(flow)
+        except Exception as failure:  # noqa: BLE001 -- fail closed: see the module's docstring
+            self._fail_closed(flow, failure)
+
+    async def _route(self, flow: http.HTTPFlow) -> None:
+        gateway = self._gateway
+        if gateway is None:
+            if self._config is None or self._is_ours_by_settings(flow):
+                raise S3Error("ServiceUnavailable", "tgstore is starting.", headers={"Retry-After": "1"})
+            return
+        if not gateway.switch.is_ours(flows.host(flow)):
+            return
+        await gateway.route(flow)
+
+    def _is_ours_by_settings(self, flow: http.HTTPFlow) -> bool:
+        assert self._config is not None  # noqa: S101 -- the caller has looked
+        name = host_name(flows.host(flow))
+        return any(name in (*bucket.hosts, *bucket.path_hosts) for bucket in self._config.buckets)
+
+    def _fail_closed(self, flow: http.HTTPFlow, failure: Exception) -> None:
+        """Let the object service say what is wrong, in S3's terms; without one, refuse here. Never let the flow go on."""
+        try:
+            if not isinstance(failure, S3Error | StoreError):
+                logger.error("the switch failed", exc_info=failure)
+            if self._gateway is not None:
+                flows.forget_expectation(flow)
+                flows.send_to_service(flow, self._gateway.service_address)
+                return
+            error = failure if isinstance(failure, S3Error) else S3Error("InternalError", "tgstore failed.")
+            flows.refuse(flow, error, request_id=secrets.token_hex(8).upper())
+        except Exception:
+            logger.exception("a request could not even be refused; its connection ends")
+            flow.kill()
+
+    async def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Let the body stream; learn from the origin's answer."""
+        try:
+            if self._gateway is not None:
+                self._gateway.response_headers(flow)
+        except Exception:
+            logger.exception("the answer to a request could not be followed")
+            flow.kill()
+
+    async def response(self, flow: http.HTTPFlow) -> None:
+        """The exchange is complete; a write at the origin is recorded before the client hears of it."""
+        try:
+            if self._gateway is not None:
+                await self._gateway.response(flow)
+        except Exception:
+            logger.exception("the end of a request could not be recorded")
+            flow.kill()
+
+    async def error(self, flow: http.HTTPFlow) -> None:
+        """The exchange broke off."""
+        try:
+            if self._gateway is not None:
+                await self._gateway.error(flow)
+        except Exception:
+            logger.exception("the failure of a request could not be recorded")

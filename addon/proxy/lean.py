@@ -1,0 +1,58 @@
+"""mitmproxy runs each hook through some forty built-in addons; a proxy for a bucket needs few of them.
+
+Two thirds of a small request's time is that dispatch, and one of them, the dumper, prints whole URLs: a presigned query is a
+credential and must stand in no log. An addon stays where the operator set one of its options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mitmproxy import ctx
+
+# Name of each built-in addon that goes, with the options whose use keeps it. The dumper goes in any case.
+UNNEEDED: Mapping[str, tuple[str, ...]] = {
+    "anticache": ("anticache",),
+    "anticomp": ("anticomp",),
+    "blocklist": ("block_list",),
+    "browser": (),
+    "clientplayback": ("client_replay",),
+    "comment": (),
+    "commandhistory": (),
+    "cut": (),
+    "dumper": (),
+    "export": (),
+    "keepserving": ("rfile", "client_replay", "server_replay"),
+    "maplocal": ("map_local",),
+    "mapremote": ("map_remote",),
+    "modifybody": ("modify_body",),
+    "modifyheaders": ("modify_headers",),
+    "onboarding": (),
+    "proxyauth": ("proxyauth",),
+    "readfile": ("rfile",),
+    "readfilestdin": ("rfile",),
+    "save": ("save_stream_file",),
+    "savehar": ("hardump",),
+    "serverplayback": ("server_replay",),
+    "stickyauth": ("stickyauth",),
+    "stickycookie": ("stickycookie",),
+    "stripdnshttpsrecords": (),
+    "updatealtsvc": ("keep_alt_svc_header",),
+    "upstreamauth": ("upstream_auth",),
+}
+
+
+def remove_unneeded_addons() -> list[str]:
+    """Take them out; returns the names of the ones that went."""
+    removed = []
+    for name, options in UNNEEDED.items():
+        addon = ctx.master.addons.get(name)
+        if addon is None or any(_is_set(option) for option in options):
+            continue
+        ctx.master.addons.remove(addon)
+        removed.append(name)
+    return removed
+
+
+def _is_set(option: str) -> bool:
+    return option in ctx.options and ctx.options.has_changed(option)

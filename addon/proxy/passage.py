@@ -1,0 +1,85 @@
+"""Requests that went past us to the origin: what has to happen when the answer comes, or does not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from addon.proxy.routes import READS, Claim
+from addon.proxy.switch import Routing
+from addon.s3.operations import LEAVES_OBJECT, Operation
+from addon.service.late_errors import is_accepted
+from addon.service.origin_writes import OriginWrite, OriginWrites
+from addon.store.copier import Copier
+from addon.store.object_store import ObjectStore
+from addon.store.ports import IndexUnavailable, WriteOutcome
+from addon.store.records import ObjectRecord
+
+logger = logging.getLogger(__name__)
+
+# Copies that are being ordered at once; beyond it a read orders none, and the next read of the key does.
+ORDERS_UNDER_WAY_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One request on its way past us."""
+
+    bucket: str
+    key: str
+    operation: Operation
+    claim: Claim
+    held: ObjectRecord | None
+    write: OriginWrite | None
+
+
+class Passages:
+    """Begins and ends passages."""
+
+    def __init__(self, store: ObjectStore, copier: Copier, origin_writes: OriginWrites) -> None:
+        self._store, self._copier, self._origin_writes = store, copier, origin_writes
+        self._orders: set[asyncio.Task[None]] = set()
+
+    async def begin(self, routing: Routing, method: str) -> Passage | None:
+        """Call before the request is let go. Raises `IndexUnavailable`: then it must not be let go."""
+        if routing.addressed is None or not routing.addressed.target.key:
+            return None
+        bucket, target = routing.addressed.bucket.name, routing.addressed.target
+        write = None
+        if method not in ("GET", "HEAD", "OPTIONS") and target.operation not in LEAVES_OBJECT:
+            write = await self._origin_writes.begin(bucket, target.key)
+        held = routing.state if isinstance(routing.state, ObjectRecord) else None
+        return Passage(bucket, target.key, target.operation, routing.claim, held, write)
+
+    def answered(self, passage: Passage, status: int, etag: str | None) -> None:
+        """The origin's headers are here: a successful read orders a copy, or shows that anyone may read what we hold."""
+        if passage.operation not in READS or status not in (200, 206):
+            return
+        if passage.operation is Operation.HEAD_OBJECT and passage.held is None:
+            return
+        if len(self._orders) >= ORDERS_UNDER_WAY_MAX:
+            return
+        order = asyncio.create_task(self._learn(passage, etag))
+        self._orders.add(order)
+        order.add_done_callback(self._orders.discard)
+
+    async def end(self, passage: Passage, status: int | None, body: bytes) -> None:
+        """The exchange is over; `status` is None where no answer came."""
+        if passage.write is None:
+            return
+        if status is None:
+            outcome = WriteOutcome.UNKNOWN
+        else:
+            outcome = WriteOutcome.ACCEPTED if is_accepted(status, body) else WriteOutcome.REFUSED
+        await self._origin_writes.end(passage.write, outcome)
+
+    async def _learn(self, passage: Passage, etag: str | None) -> None:
+        anonymous = passage.claim is Claim.ANONYMOUS
+        try:
+            if passage.held is None:
+                await self._copier.order(passage.bucket, passage.key, anonymous_read=anonymous)
+            elif anonymous and etag is not None:
+                await self._store.index.grant_anonymous_read(passage.bucket, passage.key, etag=etag.strip('"'))
+        except IndexUnavailable as failure:
+            logger.warning("a copy could not be ordered; the next read will: %s", failure)

@@ -1,0 +1,78 @@
+"""Where a request goes: the table of the design as one pure function."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from addon.s3.operations import KEY_IN_BODY, REPLACES_OBJECT, Operation
+from addon.store.records import ObjectRecord, Provenance, Tombstone
+
+
+class Claim(enum.Enum):
+    """Whose signature a request claims to bear; nothing is verified yet."""
+
+    ANONYMOUS = "anonymous"
+    KNOWN_KEY = "known_key"
+    UNKNOWN_KEY = "unknown_key"
+
+
+class Route(enum.Enum):
+    """Where to. `ORIGIN_UNTOUCHED` keeps host and path, because they are signed; `ORIGIN_ANONYMOUS` has them in the origin's own
+    address style; `MEMORY` may be answered at once where the bytes are in memory, else it is `SERVICE`."""
+
+    MEMORY = "memory"
+    SERVICE = "service"
+    ORIGIN_UNTOUCHED = "origin_untouched"
+    ORIGIN_ANONYMOUS = "origin_anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the decision needs to know of a request.
+
+    `state` is what the index knows of the key, `copy_source_state` the same of a copy source in one of our buckets;
+    `changing` says that a write past us is under way for the key.
+    """
+
+    operation: Operation
+    claim: Claim
+    has_origin: bool
+    reject_unknown_keys: bool
+    anonymous_read: bool
+    state: ObjectRecord | Tombstone | None = None
+    copy_source_state: ObjectRecord | Tombstone | None = None
+    changing: bool = False
+
+
+READS = frozenset({Operation.GET_OBJECT, Operation.HEAD_OBJECT})
+
+
+def decide(facts: Facts) -> Route:
+    """The route of one request for one of our buckets."""
+    if facts.claim is Claim.KNOWN_KEY or not facts.has_origin:
+        return Route.SERVICE
+    if facts.claim is Claim.UNKNOWN_KEY and facts.reject_unknown_keys:
+        return Route.SERVICE
+    if facts.operation in KEY_IN_BODY or is_ours_alone(facts.copy_source_state):
+        # What such a write changes cannot be seen from outside, or it would bring back a version that is out of date.
+        return Route.SERVICE
+    if facts.claim is Claim.ANONYMOUS and facts.operation in READS and _anyone_may_read(facts):
+        return Route.MEMORY
+    if is_ours_alone(facts.state) and facts.operation not in REPLACES_OBJECT:
+        return Route.SERVICE
+    return Route.ORIGIN_ANONYMOUS if facts.claim is Claim.ANONYMOUS else Route.ORIGIN_UNTOUCHED
+
+
+def _anyone_may_read(facts: Facts) -> bool:
+    """We hold the object, it may be read anonymously, and it is not being replaced at the origin while it is only a copy."""
+    if not isinstance(facts.state, ObjectRecord) or not (facts.state.anonymous_read or facts.anonymous_read):
+        return False
+    return is_ours_alone(facts.state) or not facts.changing
+
+
+def is_ours_alone(state: ObjectRecord | Tombstone | None) -> bool:
+    """The key was written or deleted here: what the origin has of it is out of date and never shown again."""
+    return isinstance(state, Tombstone) or (
+        isinstance(state, ObjectRecord) and state.provenance is Provenance.WRITTEN_HERE
+    )

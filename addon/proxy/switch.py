@@ -1,0 +1,83 @@
+"""The switch: looks up what a decision needs and asks `routes.decide`. Knows nothing of mitmproxy, and holds no authority."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from addon import sigv4
+from addon.proxy.routes import Claim, Facts, Route, decide
+from addon.s3.operations import KEY_IN_BODY, Operation
+from addon.service.buckets import Addressed, Directory
+from addon.service.origin_writes import OriginWrites
+from addon.store.object_store import ObjectStore
+from addon.store.records import ObjectRecord, Tombstone
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request as the switch sees it: raw target, lower-case header names, Latin-1 values."""
+
+    method: str
+    host: str
+    raw_path: str
+    raw_query: str
+    headers: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """The decision, and what it rests on. `addressed` is None only where the service has to say what is wrong."""
+
+    route: Route
+    claim: Claim
+    addressed: Addressed | None
+    state: ObjectRecord | Tombstone | None
+
+
+class Switch:
+    """Decides where a request for one of our buckets goes."""
+
+    def __init__(self, directory: Directory, store: ObjectStore, origin_writes: OriginWrites) -> None:
+        self._directory, self._store, self._origin_writes = directory, store, origin_writes
+
+    def is_ours(self, host: str) -> bool:
+        """Whether this Host header names one of our hosts."""
+        return self._directory.is_ours(host)
+
+    async def route(self, seen: Seen) -> Routing | None:
+        """The routing; None where host and path mean no bucket of ours, and the request is left alone.
+
+        Raises S3Error for a target that cannot be understood and `IndexUnavailable` where the index does not answer; then the
+        request belongs to the object service, which says so in S3's terms.
+        """
+        addressed = self._directory.find(seen.host, seen.method, seen.raw_path, seen.raw_query, seen.headers)
+        if addressed is None:
+            return None
+        bucket, target = addressed.bucket, addressed.target
+        claim = self._claim(seen, addressed)
+        state = None
+        if claim is not Claim.KNOWN_KEY and target.key and bucket.origin is not None:
+            state = await self._store.state(bucket.name, target.key)
+        elif claim is Claim.ANONYMOUS and target.key:
+            state = await self._store.state(bucket.name, target.key)
+        facts = Facts(
+            operation=target.operation,
+            claim=claim,
+            has_origin=bucket.origin is not None,
+            reject_unknown_keys=bucket.reject_unknown_keys,
+            anonymous_read=bucket.anonymous_read,
+            state=state,
+            copy_source_state=await self._copy_source_state(claim, seen, target.operation),
+            changing=bool(target.key) and self._origin_writes.under_way(bucket.name, target.key),
+        )
+        return Routing(decide(facts), claim, addressed, state)
+
+    def _claim(self, seen: Seen, addressed: Addressed) -> Claim:
+        signed = sigv4.SignedRequest(
+            method=seen.method, raw_path=seen.raw_path, raw_query=seen.raw_query, headers=seen.headers
+        )
+        access_key_id = sigv4.access_key_id(signed)
+        if access_key_id is None:
+            return Claim.ANONYMOUS
+        return Claim.KNOWN_KEY if access_key_id in addressed.bucket.credentials else Claim.UNKNOWN_KEY

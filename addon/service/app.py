@@ -1,0 +1,158 @@
+"""The object service: an ASGI application that authenticates every request itself and answers in S3's terms.
+
+It trusts nobody, the switch in front included. The order is the same for each request: which bucket and operation, who asks, may
+they, then do it. Every exception ends as an S3 error; none ends as a success.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from addon.s3.errors import S3Error, error_xml
+from addon.s3.operations import HANDLING, Handling, Operation
+from addon.service.authorize import Authorizer, Call
+from addon.service.buckets import Directory
+from addon.service.forward import Forwarder
+from addon.service.objects import ObjectHandlers
+from addon.service.request import Answer, ClientGone, Receive, S3Request, Send
+from addon.store.ports import IndexUnavailable, OriginUnavailable, StoreError, TelegramUnavailable
+
+logger = logging.getLogger(__name__)
+
+INDEX_RETRY_AFTER_S = 5
+
+
+class ObjectService:
+    """The ASGI application."""
+
+    def __init__(
+        self, directory: Directory, authorizer: Authorizer, handlers: ObjectHandlers, forwarder: Forwarder
+    ) -> None:
+        self._directory, self._authorizer = directory, authorizer
+        self._forwarder = forwarder
+        self._native: dict[Operation, Callable[[Call], Awaitable[Answer]]] = {
+            Operation.GET_OBJECT: handlers.get,
+            Operation.HEAD_OBJECT: handlers.get,
+            Operation.PUT_OBJECT: handlers.put,
+            Operation.DELETE_OBJECT: handlers.delete,
+        }
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI 3.0, HTTP)."""
+        if scope["type"] != "http":
+            raise ValueError(f"unexpected ASGI scope {scope['type']!r}")
+        request = _request(scope, receive)
+        try:
+            answer = await self._answer_or_error(request)
+        except ClientGone:
+            return
+        await _send_answer(request, answer, send)
+
+    async def _answer_or_error(self, request: S3Request) -> Answer:
+        try:
+            return await self._answer(request)
+        except ClientGone:
+            raise
+        except S3Error as error:
+            return error_answer(error, request)
+        except StoreError as failure:
+            logger.warning("%s %s: %s", request.method, request.request_id, failure)
+            return error_answer(unavailable(failure), request)
+        except Exception:  # the outermost place: nothing may pass it as a success
+            logger.exception("unforeseen failure in request %s", request.request_id)
+            return error_answer(S3Error("InternalError", "We encountered an internal error. Please try again."), request)
+
+    async def _answer(self, request: S3Request) -> Answer:
+        addressed = self._directory.find(
+            request.host, request.method, request.raw_path, request.raw_query, request.headers
+        )
+        if addressed is None:
+            raise S3Error("NoSuchBucket", "The specified bucket does not exist")
+        call = self._authorizer.identify(request, addressed)
+        operation = call.target.operation
+        handling = HANDLING[operation]
+        if handling is Handling.NATIVE:
+            return await self._native[operation](call)
+        if call.verified is None:
+            raise S3Error("AccessDenied", "Access Denied")
+        if handling is Handling.FORWARD:
+            return await self._forwarder.forward(call)
+        raise not_implemented(operation)
+
+
+def not_implemented(operation: Operation) -> S3Error:
+    """What is not built yet, said so that nobody takes it for done."""
+    return S3Error("NotImplemented", f"{operation.value} is not implemented by tgstore yet.")
+
+
+def unavailable(failure: StoreError) -> S3Error:
+    """A failure behind us in terms that SDKs retry: SlowDown where Telegram makes us wait, else ServiceUnavailable."""
+    if isinstance(failure, TelegramUnavailable):
+        return S3Error("SlowDown", "Please reduce your request rate.", headers={"Retry-After": _seconds(failure.retry_after_s)})
+    if isinstance(failure, IndexUnavailable):
+        return S3Error(
+            "ServiceUnavailable", "The index does not answer.", headers={"Retry-After": str(INDEX_RETRY_AFTER_S)}
+        )
+    if isinstance(failure, OriginUnavailable):
+        wait_s = failure.retry_after_s if failure.retry_after_s is not None else INDEX_RETRY_AFTER_S
+        return S3Error("ServiceUnavailable", "The origin does not answer.", headers={"Retry-After": _seconds(wait_s)})
+    return S3Error(
+        "ServiceUnavailable",
+        "The object cannot be read right now.",
+        headers={"Retry-After": str(INDEX_RETRY_AFTER_S)},
+    )
+
+
+def _seconds(wait_s: float) -> str:
+    return str(max(1, round(wait_s + 0.5)))
+
+
+def error_answer(error: S3Error, request: S3Request) -> Answer:
+    """The response for an S3 error; a HEAD gets no body (RFC 9110, section 9.3.2)."""
+    body = error_xml(error, resource=request.raw_path, request_id=request.request_id)
+    headers = [(name.lower(), value) for name, value in error.headers.items()]
+    headers += [("content-type", "application/xml")]
+    if request.method == "HEAD":
+        return Answer(error.status, headers)
+    return Answer(error.status, [*headers, ("content-length", str(len(body)))], body)
+
+
+def _request(scope: MutableMapping[str, Any], receive: Receive) -> S3Request:
+    return S3Request(
+        request_id=secrets.token_hex(8).upper(),
+        method=scope["method"],
+        raw_path=scope["raw_path"].decode("latin-1"),
+        raw_query=scope["query_string"].decode("latin-1"),
+        headers=[(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]],
+        receive=receive,
+    )
+
+
+async def _send_answer(request: S3Request, answer: Answer, send: Send) -> None:
+    headers = [*answer.headers]
+    if not any(name == "x-amz-request-id" for name, _ in headers):
+        headers.append(("x-amz-request-id", request.request_id))
+    await send(
+        {
+            "type": "http.response.start",
+            "status": answer.status,
+            "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+        }
+    )
+    if isinstance(answer.body, bytes):
+        await send({"type": "http.response.body", "body": answer.body})
+        return
+    async with contextlib.aclosing(answer.body) as pieces:
+        try:
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except (StoreError, S3Error) as failure:
+            # The status is out already. Without the last event uvicorn closes the connection short of Content-Length, which
+            # every client sees as a broken transfer.
+            logger.warning("transfer broken off in request %s: %s", request.request_id, failure)
+            return
+    await send({"type": "http.response.body", "body": b""})

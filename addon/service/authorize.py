@@ -1,0 +1,42 @@
+"""Who asks, and what the signature covers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from addon import sigv4
+from addon.s3.operations import Target
+from addon.service.buckets import Addressed, Bucket
+from addon.service.request import S3Request
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request with its bucket, its target and its caller: `verified` is None for an anonymous one, and nothing else is."""
+
+    request: S3Request
+    bucket: Bucket
+    target: Target
+    verified: sigv4.Verified | None
+
+
+class Authorizer:
+    """Verifies signatures against the credentials of the bucket that is addressed; `now` gives the time in UTC."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+
+    def identify(self, request: S3Request, addressed: Addressed) -> Call:
+        """The caller. Raises S3Error for every signature that does not verify; an anonymous request has none."""
+        signed = sigv4.SignedRequest(
+            method=request.method,
+            raw_path=request.raw_path,
+            raw_query=request.raw_query,
+            headers=request.headers,
+        )
+        verified = None
+        if sigv4.access_key_id(signed) is not None:
+            verified = sigv4.verify(signed, secret_for=addressed.bucket.credentials.get, now=self._now())
+        return Call(request, addressed.bucket, addressed.target, verified)

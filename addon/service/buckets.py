@@ -1,0 +1,69 @@
+"""The buckets that we answer for, and which of them a request means: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from addon.s3.address import OriginAddress
+from addon.s3.operations import Target, parse_target
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """One configured bucket; `credentials` maps access key ids to secrets, `origin` is None where there is none."""
+
+    name: str
+    hosts: frozenset[str]
+    path_hosts: frozenset[str]
+    anonymous_read: bool
+    reject_unknown_keys: bool
+    credentials: Mapping[str, str] = field(repr=False)
+    origin: OriginAddress | None
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """A request that is for us: its bucket and what it asks of it."""
+
+    bucket: Bucket
+    target: Target
+
+
+class Directory:
+    """Finds the bucket that a request means, by its Host header (compared without the port) and its path."""
+
+    def __init__(self, buckets: Iterable[Bucket]) -> None:
+        self.buckets: Mapping[str, Bucket] = {bucket.name: bucket for bucket in buckets}
+        self._by_host = {host: bucket for bucket in self.buckets.values() for host in bucket.hosts}
+        self._path_hosts = frozenset(host for bucket in self.buckets.values() for host in bucket.path_hosts)
+
+    def is_ours(self, host: str) -> bool:
+        """Whether a Host header names one of our hosts."""
+        name = host_name(host)
+        return name in self._by_host or name in self._path_hosts
+
+    def find(
+        self, host: str, method: str, raw_path: str, raw_query: str, headers: Sequence[tuple[str, str]]
+    ) -> Addressed | None:
+        """The bucket and the operation; None where host or path name no bucket of ours.
+
+        Raises S3Error where the target cannot be understood (`InvalidURI`, `KeyTooLongError`).
+        """
+        name = host_name(host)
+        if (bucket := self._by_host.get(name)) is not None:
+            return Addressed(bucket, parse_target(method, bucket.name, raw_path, raw_query, headers))
+        if name not in self._path_hosts:
+            return None
+        bucket = self.buckets.get(raw_path.removeprefix("/").partition("/")[0])
+        if bucket is None or name not in bucket.path_hosts:
+            return None
+        return Addressed(bucket, parse_target(method, None, raw_path, raw_query, headers))
+
+
+def host_name(host: str) -> str:
+    """A Host header's name: lower case, without port and trailing dot (`[::1]:8080` gives `[::1]`)."""
+    name, colon, port = host.strip().rpartition(":")
+    if not colon or not port.isdigit():
+        name = host.strip()
+    return name.lower().rstrip(".")

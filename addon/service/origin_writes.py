@@ -1,0 +1,49 @@
+"""Writes that go past us to the origin: while one is under way, what we hold of its key may be out of date at any moment.
+
+The mark goes into the index before the write is forwarded, so that a copy cannot commit meanwhile and a crash is noticed; it is
+also held here, so that reads in this process need not ask the index.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from addon.store.object_store import ObjectStore
+from addon.store.ports import WriteOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class OriginWrite:
+    """One write under way."""
+
+    write_id: int
+    bucket: str
+    key: str
+
+
+class OriginWrites:
+    """The writes under way."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._under_way: Counter[tuple[str, str]] = Counter()
+
+    def under_way(self, bucket: str, key: str) -> bool:
+        """Whether the origin may be changing this key right now."""
+        return (bucket, key) in self._under_way
+
+    async def begin(self, bucket: str, key: str) -> OriginWrite:
+        """Call before the request is forwarded. Raises `IndexUnavailable`: then it must not be forwarded."""
+        write_id = await self._store.index.begin_origin_write(bucket, key, now_s=self._store.now_s())
+        self._under_way[bucket, key] += 1
+        return OriginWrite(write_id, bucket, key)
+
+    async def end(self, write: OriginWrite, outcome: WriteOutcome) -> None:
+        """Call when the origin has answered, or never will."""
+        try:
+            await self._store.index.end_origin_write(write.write_id, outcome)
+        finally:
+            self._under_way[write.bucket, write.key] -= 1
+            if self._under_way[write.bucket, write.key] <= 0:
+                del self._under_way[write.bucket, write.key]

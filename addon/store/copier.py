@@ -1,0 +1,185 @@
+"""The migrator: copies from the origin what was read there, in the background, as durable jobs of the index.
+
+The rules (design, promise 3; migration contract, cases 3, 5, 6, 10, 11, 12):
+
+- a copy is made with our own credentials, never with a client's request;
+- it is one whole version of the object or nothing: length and ETag are checked, and a changed or truncated transfer is discarded;
+- it never overwrites a newer write and never undoes a delete: the job is its fence, see `Index.commit_copy`;
+- failures are tried again with growing pauses, and in the end are recorded with their reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from addon.s3.checksums import BodyDigests
+from addon.s3.metadata import OriginCopyHeaders, headers_from_origin
+from addon.store.object_store import Description, ObjectStore
+from addon.store.ports import (
+    IndexUnavailable,
+    Origin,
+    OriginChanged,
+    OriginRefused,
+    OriginResponse,
+    OriginUnavailable,
+    StoreError,
+    TelegramUnavailable,
+)
+from addon.store.records import CopyJob, CopyState
+from addon.store.writer import Upload
+
+logger = logging.getLogger(__name__)
+
+# A job that nobody has finished for this long is taken up again: its process was killed.
+LEASE_S = 3600.0
+# How often the jobs that wait for their time are looked at; a new job wakes a worker at once.
+POLL_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class CopyLimits:
+    """How much is copied at once, how large an object may be, and how failures are tried again (delays double)."""
+
+    concurrency: int
+    object_bytes_max: int
+    attempts_max: int
+    retry_delay_s_min: float
+    retry_delay_s_max: float
+
+
+class CannotCopy(Exception):
+    """Trying again will not help; the text is the reason that is recorded."""
+
+
+class Copier:
+    """Workers that take copy jobs from the index. `start` and `stop` them on one event loop."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        origins: Mapping[str, Origin | None],
+        limits: CopyLimits,
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._store, self._origins, self._limits = store, origins, limits
+        self._jitter = jitter
+        self._wake = asyncio.Event()
+        self._workers: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to work on whatever is due."""
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self._limits.concurrency)]
+
+    async def stop(self) -> None:
+        """Break off; jobs under way stay in the index and are taken up by the next process."""
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        self._workers = []
+
+    async def order(self, bucket: str, key: str, *, anonymous_read: bool) -> None:
+        """Somebody read this key at the origin: have it copied, once."""
+        if self._origins.get(bucket) is None:
+            return
+        if await self._store.index.enqueue_copy(
+            bucket, key, anonymous_read=anonymous_read, now_s=self._store.now_s()
+        ):
+            self._wake.set()
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                job = await self._store.index.lease_copy(now_s=self._store.now_s(), lease_s=LEASE_S)
+                if job is not None:
+                    await self._run(job)
+                    continue
+            except IndexUnavailable as failure:
+                logger.error("background copies wait for the index: %s", failure)
+            except Exception:  # the worker must outlive a defect; the job's lease brings it back
+                logger.exception("a background copy failed in an unforeseen way")
+                await asyncio.sleep(POLL_S)
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), POLL_S)
+
+    async def _run(self, job: CopyJob) -> None:
+        """One attempt, and what becomes of the job."""
+        try:
+            record = await self.copy(job)
+        except CannotCopy as reason:
+            await self._release(job, CopyState.SKIPPED, 0.0, str(reason))
+        except (OriginRefused, StoreError) as failure:
+            if isinstance(failure, IndexUnavailable):
+                raise
+            await self._try_again(job, failure)
+        except asyncio.CancelledError:
+            with contextlib.suppress(IndexUnavailable):
+                await self._release(job, CopyState.WAITING, self._store.now_s(), "stopped")
+            raise
+        else:
+            outcome = "copied" if record is not None else "not copied: the key was written or deleted meanwhile"
+            logger.info("%s/%s: %s", job.bucket, job.key.encode("unicode_escape").decode(), outcome)
+
+    async def copy(self, job: CopyJob) -> object | None:
+        """Copy one key now. None where a newer write or delete won. Raises `CannotCopy` and the ports' errors."""
+        origin = self._origins.get(job.bucket)
+        if origin is None:
+            raise CannotCopy("the bucket has no origin")
+        try:
+            async with origin.get_object(job.key) as answer:
+                return await self._take(job, answer)
+        except OriginRefused as refusal:
+            raise CannotCopy(f"the origin answered {refusal.status}: {refusal}") from None
+
+    async def _take(self, job: CopyJob, answer: OriginResponse) -> object | None:
+        about = headers_from_origin(answer.headers)
+        if about.size is None:
+            raise CannotCopy("the origin gave no Content-Length")
+        if about.size > self._limits.object_bytes_max:
+            raise CannotCopy(f"{about.size} bytes are more than service.object_bytes_max")
+        digests = BodyDigests()
+        async with self._store.upload(job.bucket, job.key, digests.update) as upload:
+            async for piece in answer.body:
+                await upload.write(piece)
+            await upload.seal()
+            _check_whole(about, upload, digests)
+            return await self._store.commit_copy(
+                upload,
+                job,
+                Description(
+                    etag=about.etag,
+                    last_modified_s=about.last_modified_s,
+                    anonymous_read=job.anonymous_read,
+                    headers=about.headers,
+                    checksums=about.checksums,
+                ),
+            )
+
+    async def _try_again(self, job: CopyJob, failure: Exception) -> None:
+        if job.attempts >= self._limits.attempts_max:
+            await self._release(job, CopyState.FAILED, 0.0, f"after {job.attempts} attempts: {failure}")
+            return
+        delay_s = min(self._limits.retry_delay_s_min * 2 ** (job.attempts - 1), self._limits.retry_delay_s_max)
+        delay_s *= 0.5 + self._jitter() / 2
+        if isinstance(failure, OriginUnavailable | TelegramUnavailable) and failure.retry_after_s is not None:
+            delay_s = max(delay_s, min(failure.retry_after_s, self._limits.retry_delay_s_max))
+        await self._release(job, CopyState.WAITING, self._store.now_s() + delay_s, str(failure))
+
+    async def _release(self, job: CopyJob, state: CopyState, not_before_s: float, reason: str) -> None:
+        if state is not CopyState.WAITING:
+            logger.warning("%s/%s will not be copied: %s", job.bucket, job.key.encode("unicode_escape").decode(), reason)
+        await self._store.index.release_copy(job, state=state, not_before_s=not_before_s, reason=reason)
+
+
+def _check_whole(about: OriginCopyHeaders, upload: Upload, digests: BodyDigests) -> None:
+    """Length, and the MD5 where the ETag is one (a multipart or KMS-encrypted object's ETag is not)."""
+    if upload.size != about.size:
+        raise OriginChanged(f"the origin announced {about.size} bytes and sent {upload.size}")
+    if about.etag_is_md5 and digests.md5_hex() != about.etag:
+        raise OriginChanged("the bytes do not have the origin's ETag")

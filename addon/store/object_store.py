@@ -1,0 +1,198 @@
+"""The object store: what keeping an object means, on top of the ports.
+
+Order of every write (design, promises 1 and 2): bytes into Telegram, then one index transaction that makes them current, then
+the acknowledgement. Whatever fails before that transaction leaves the former object as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import quote
+
+from addon.store.ports import (
+    DocumentCorrupt,
+    DocumentLost,
+    Documents,
+    Index,
+    IndexUnavailable,
+    Origin,
+    OriginRequest,
+    OriginUnavailable,
+    StoreError,
+    TelegramUnavailable,
+)
+from addon.store.reader import Reader
+from addon.store.records import CopyJob, Extent, NewObject, ObjectRecord, Provenance, Tombstone
+from addon.store.writer import Upload
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a new object is besides its bytes; the fields of `ObjectRecord` of the same names."""
+
+    etag: str
+    last_modified_s: int
+    anonymous_read: bool
+    headers: Mapping[str, str]
+    checksums: Mapping[str, str]
+
+
+class ObjectStore:
+    """Objects in Telegram, found through the index.
+
+    `origins` gives each bucket's origin (None where it has none): where Telegram fails, an object that is only a copy is read
+    there, as long as it is the same one.
+    """
+
+    def __init__(
+        self,
+        *,
+        index: Index,
+        documents: Documents,
+        reader: Reader,
+        origins: Mapping[str, Origin | None],
+        spool_dir: Path,
+        now_s: Callable[[], float] = time.time,
+        randbelow: Callable[[int], int] = secrets.randbelow,
+    ) -> None:
+        self.index = index
+        self._documents, self._reader, self._origins = documents, reader, origins
+        self._spool_dir = spool_dir
+        self.now_s, self._randbelow = now_s, randbelow
+
+    def open(self) -> None:
+        """Make the spool folder and clear what a killed process left there. Raises OSError where it cannot be used."""
+        self._spool_dir.mkdir(parents=True, exist_ok=True)
+        for left_over in self._spool_dir.glob("*.part"):
+            left_over.unlink(missing_ok=True)
+
+    async def state(self, bucket: str, key: str) -> ObjectRecord | Tombstone | None:
+        """See `Index.key_state`."""
+        return await self.index.key_state(bucket, key)
+
+    def upload(self, bucket: str, key: str, observe: Callable[[bytes], None]) -> Upload:
+        """Begin to take an object's bytes; `commit` or `commit_copy` ends it."""
+        return Upload(
+            bucket=bucket,
+            key=key,
+            documents=self._documents,
+            index=self.index,
+            spool_dir=self._spool_dir,
+            observe=observe,
+            now_s=self.now_s,
+            randbelow=self._randbelow,
+        )
+
+    async def commit(self, upload: Upload, bucket: str, key: str, description: Description) -> ObjectRecord:
+        """Make a verified upload the current object. Durable when it returns."""
+        extents = await upload.finish()
+        new = _new_object(bucket, key, upload.size, Provenance.WRITTEN_HERE, description, extents)
+        try:
+            record = await self.index.put_object(new)
+        except IndexUnavailable:
+            _report_orphans(extents)
+            raise
+        self._keep(record, upload)
+        return record
+
+    async def commit_copy(self, upload: Upload, job: CopyJob, description: Description) -> ObjectRecord | None:
+        """Make a verified copy the current object; None where a newer write or delete won."""
+        extents = await upload.finish()
+        new = _new_object(job.bucket, job.key, upload.size, Provenance.COPIED_FROM_ORIGIN, description, extents)
+        try:
+            record = await self.index.commit_copy(job, new)
+        except IndexUnavailable:
+            _report_orphans(extents)
+            raise
+        if record is not None:
+            self._keep(record, upload)
+        return record
+
+    async def delete(self, bucket: str, key: str) -> Tombstone:
+        """Put a tombstone in the place of the key. Durable when it returns."""
+        return await self.index.delete_object(bucket, key, now_s=self.now_s())
+
+    def in_memory(self, record: ObjectRecord) -> bytes | None:
+        """The whole object's bytes where they are in memory."""
+        return self._reader.in_memory(record)
+
+    async def read(self, record: ObjectRecord, start: int, length: int) -> AsyncGenerator[bytes, None]:
+        """`length` bytes from `start`. Raises `StoreError` where they cannot be had right now; never gives wrong bytes."""
+        given = 0
+        try:
+            async with contextlib.aclosing(self._reader.read(record, start, length)) as pieces:
+                async for piece in pieces:
+                    given += len(piece)
+                    yield piece
+        except (TelegramUnavailable, DocumentLost, DocumentCorrupt) as failure:
+            if record.provenance is not Provenance.COPIED_FROM_ORIGIN:
+                raise
+            async for piece in self._read_at_origin(record, start + given, length - given, failure):
+                yield piece
+
+    async def _read_at_origin(
+        self, record: ObjectRecord, start: int, length: int, failure: StoreError
+    ) -> AsyncGenerator[bytes, None]:
+        """The same bytes from the origin, where it still holds the same object; else `failure`."""
+        origin = self._origins.get(record.bucket)
+        if origin is None:
+            raise failure
+        entity_tag = f'"{record.etag}"'
+        request = OriginRequest(
+            method="GET",
+            raw_key=quote(record.key, safe="/~"),
+            raw_query="",
+            headers=[
+                ("accept-encoding", "identity"),
+                ("if-match", entity_tag),
+                ("range", f"bytes={start}-{start + length - 1}"),
+            ],
+        )
+        try:
+            async with origin.send(request) as answer:
+                if answer.status != HTTPStatus.PARTIAL_CONTENT or answer.header("etag") != entity_tag:
+                    raise failure
+                logger.warning("serving %s/%s from the origin: %s", record.bucket, record.key, failure)
+                async for piece in answer.body:
+                    yield piece
+        except OriginUnavailable:
+            raise failure from None
+
+    def _keep(self, record: ObjectRecord, upload: Upload) -> None:
+        if upload.only_block is not None:
+            self._reader.keep(record, upload.only_block)
+
+
+def _new_object(
+    bucket: str, key: str, size: int, provenance: Provenance, about: Description, extents: tuple[Extent, ...]
+) -> NewObject:
+    return NewObject(
+        bucket=bucket,
+        key=key,
+        size=size,
+        etag=about.etag,
+        last_modified_s=about.last_modified_s,
+        provenance=provenance,
+        anonymous_read=about.anonymous_read,
+        headers=about.headers,
+        checksums=about.checksums,
+        extents=extents,
+    )
+
+
+def _report_orphans(extents: tuple[Extent, ...]) -> None:
+    """The index could not even record them as garbage: the log is the only place left that names them."""
+    for extent in extents:
+        document = extent.document
+        logger.error(
+            "orphan: chat %d message %d (document %s)", document.chat_id, document.message_id, document.document_id
+        )

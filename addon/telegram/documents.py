@@ -1,0 +1,323 @@
+"""The port `Documents` (addon/store/ports.py) on the Bot API: sending with every check, reading with every way back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+
+import httpx
+
+from addon.store.ports import DocumentToSend, TelegramUnavailable
+from addon.store.records import Document
+from addon.telegram.answers import Rejected, SentFile, file_link, sent_file
+from addon.telegram.bots import Bots, Pair
+from addon.telegram.client import BotApi, Timeouts
+from addon.telegram.downloads import download
+from addon.telegram.errors import (
+    TRANSIENT,
+    BadRequest,
+    BotApiError,
+    ChatMigrated,
+    Forbidden,
+    MalformedAnswer,
+    NetworkFailure,
+    NotFound,
+    RateLimited,
+    Unauthorized,
+)
+from addon.telegram.limits import (
+    BOT_RATE,
+    GROUP_RATE,
+    PRIVATE_RATE,
+    UPLOADS_IN_FLIGHT_MAX,
+    Rate,
+    SendLimits,
+)
+from addon.telegram.links import GET_FILE_IN_FLIGHT_MAX, Link, Links
+from addon.telegram.multipart import FilePart
+from addon.telegram.retries import Retries, Time
+
+DOCUMENT_BYTES_MAX = 20_000_000  # getFile refuses more than 20 MiB; this is inside every reading of "20 MB".
+CAPTION_LENGTH_MAX = 1024
+FILE_NAME_STEM_LENGTH_MAX = 64
+DOWNLOADS_IN_FLIGHT_MAX = 32
+CONNECTIONS_MAX = 128
+PROGRESS_BYTES_MIN = 65_536  # A failed download that brought at least this much does not use up the attempts.
+REFUSED_RETRY_AFTER_S = 60.0
+UNAUTHORIZED_LINKS_MAX = 2  # 401s on one bot's file links before another bot is asked (tdlib/telegram-bot-api#779).
+
+_DELETE_REFUSED = ("message to delete not found", "message can't be deleted")
+
+logger = logging.getLogger(__name__)
+
+
+class TelegramDocuments:
+    """Documents in Telegram: every bot of `bot_tokens` may send to and read from every chat of `chat_ids`.
+
+    `clock` is monotonic and `sleep` waits, both in seconds; `rng` gives the jitter. `send_wait_s_max` bounds how long a send waits
+    for its turn and between attempts (transfers have their own limits, `timeouts`); `read_wait_s_max` the same for a read since
+    its last progress. `scratch_chat_id` is where messages are forwarded to win a file_id again (default: the document's chat).
+    `local` is for a local Bot API server and not built yet. Raises `ValueError` for settings that cannot be.
+    """
+
+    def __init__(
+        self,
+        api_url: str,
+        bot_tokens: Sequence[str],
+        chat_ids: Sequence[int],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rng: random.Random | None = None,
+        send_wait_s_max: float = 25.0,
+        read_wait_s_max: float = 25.0,
+        document_bytes_max: int = DOCUMENT_BYTES_MAX,
+        scratch_chat_id: int | None = None,
+        group_rate: Rate = GROUP_RATE,
+        private_rate: Rate = PRIVATE_RATE,
+        bot_rate: Rate = BOT_RATE,
+        uploads_in_flight_max: int = UPLOADS_IN_FLIGHT_MAX,
+        downloads_in_flight_max: int = DOWNLOADS_IN_FLIGHT_MAX,
+        get_file_in_flight_max: int = GET_FILE_IN_FLIGHT_MAX,
+        timeouts: Timeouts | None = None,
+        local: bool = False,
+    ) -> None:
+        if local:
+            raise ValueError("a local Bot API server is not supported yet")
+        jitter = rng or random.Random()  # noqa: S311 - jitter of pauses, nothing secret
+        self._time = Time(clock, sleep, jitter)
+        self._send_wait_s_max = send_wait_s_max
+        self._read_wait_s_max = read_wait_s_max
+        self._document_bytes_max = document_bytes_max
+        self._transport = _transport()
+        bots = [BotApi(api_url, token, self._transport, timeouts or Timeouts()) for token in bot_tokens]
+        limits = SendLimits(
+            clock,
+            group_rate=group_rate,
+            private_rate=private_rate,
+            bot_rate=bot_rate,
+            uploads_in_flight_max=uploads_in_flight_max,
+        )
+        self._bots = Bots(bots, chat_ids, limits, clock=clock, sleep=sleep)
+        self._links = Links(
+            self._bots,
+            self._time,
+            wait_s_max=read_wait_s_max,
+            scratch_chat_id=scratch_chat_id,
+            get_file_in_flight_max=get_file_in_flight_max,
+        )
+        self._downloads = asyncio.Semaphore(downloads_in_flight_max)
+
+    @property
+    def document_bytes_max(self) -> int:
+        """The largest document that may be sent, in bytes."""
+        return self._document_bytes_max
+
+    def send_delay_s(self) -> float:
+        """How long a document sent now would wait for its turn, in seconds: 0 where the way is free, `inf` where only the end of
+        an upload can tell. For packing: what waits outside can still grow."""
+        at_s, _ = self._bots.earliest_s(1, self._bots.pairs)
+        return max(0.0, at_s - self._time.clock())
+
+    async def send(self, document: DocumentToSend) -> Document:
+        """See the port. Also raises `ValueError` for a document that breaks the port's terms, and `OSError` where its file
+        cannot be read."""
+        self._check(document)
+        retries = Retries(self._time, wait_s_max=self._send_wait_s_max)
+        among = list(self._bots.pairs)
+        while True:
+            pair: Pair | None = None
+            try:
+                async with self._bots.turn(upload_bytes=document.size, among=among, deadline_s=retries.deadline_s) as (
+                    pair,
+                    chat_id,
+                ):
+                    sent = await self._send_once(pair.bot, chat_id, document)
+            except (RateLimited, ChatMigrated, Unauthorized, Forbidden) as error:
+                retries.count(error)  # `turn` knows by now how long to wait, or which pair to take instead.
+            except BadRequest as error:
+                among = [other for other in among if other is not pair]
+                if not among:
+                    raise TelegramUnavailable(
+                        f"Telegram refuses the document: {error}", retry_after_s=REFUSED_RETRY_AFTER_S
+                    ) from error
+            except TRANSIENT as error:
+                if not isinstance(error, NetworkFailure) or error.ambiguous:
+                    logger.warning("document %s may be in Telegram twice: %s", document.document_id, error)
+                await retries.pause(error)
+            else:
+                self._bots.worked(pair)
+                return Document(
+                    document_id=document.document_id,
+                    chat_id=sent.chat_id,
+                    message_id=sent.message_id,
+                    bot_id=pair.bot.bot_id,
+                    file_id=sent.file_id,
+                    file_unique_id=sent.file_unique_id,
+                    size=document.size,
+                )
+
+    def _check(self, document: DocumentToSend) -> None:
+        if not 1 <= document.size <= self._document_bytes_max:
+            raise ValueError(f"a document has 1 … {self._document_bytes_max} bytes, not {document.size}")
+        if len(document.caption) > CAPTION_LENGTH_MAX or not document.caption.isascii():
+            raise ValueError(f"a caption is ASCII and has at most {CAPTION_LENGTH_MAX} characters")
+
+    async def _send_once(self, bot: BotApi, chat_id: int, document: DocumentToSend) -> SentFile:
+        part = FilePart("document", file_name(document.document_id), document.path, document.size)
+        params: dict[str, str | int | bool] = {
+            "chat_id": chat_id,
+            "caption": document.caption,
+            "disable_content_type_detection": True,
+            "disable_notification": True,
+        }
+        answer = sent_file(await bot.call("sendDocument", params, file=part), chat_id=chat_id, size=document.size)
+        if isinstance(answer, SentFile) and answer.size is None:
+            answer = await self._with_size(bot, answer, document.size)
+        if isinstance(answer, Rejected):
+            if answer.message_id:
+                await self._delete_rejected(bot, answer)
+            raise MalformedAnswer("sendDocument", answer.reason)
+        return answer
+
+    async def _with_size(self, bot: BotApi, sent: SentFile, size: int) -> SentFile | Rejected:
+        """The answer named no size: ask getFile for it."""
+        try:
+            link = file_link(await bot.call("getFile", {"file_id": sent.file_id}))
+        except BotApiError as error:
+            return Rejected(f"the answer has no size, and {error}", sent.chat_id, sent.message_id)
+        if link is None or link.size != size:
+            return Rejected("neither the answer nor getFile confirm the size", sent.chat_id, sent.message_id)
+        return sent
+
+    async def _delete_rejected(self, bot: BotApi, rejected: Rejected) -> None:
+        try:
+            await bot.call("deleteMessage", {"chat_id": rejected.chat_id, "message_id": rejected.message_id})
+        except BotApiError as error:
+            logger.warning("message %d of chat %d is an orphan: %s", rejected.message_id, rejected.chat_id, error)
+
+    async def read(self, document: Document, *, offset: int, length: int) -> AsyncIterator[bytes]:
+        """See the port. Raises `ValueError` for a range that does not lie in the document."""
+        if offset < 0 or length < 0 or offset + length > document.size:
+            raise ValueError(f"bytes {offset}+{length} do not lie in a document of {document.size} bytes")
+        retries = Retries(self._time, wait_s_max=self._read_wait_s_max)
+        without: frozenset[int] = frozenset()
+        unauthorized, ask_for_range = 0, True
+        position, end = offset, offset + length
+        while position < end:
+            link = await self._links.link(document, without=without)
+            began = position
+            error: BotApiError
+            try:
+                async with aclosing(self._download(document, link, position, end - position, ask_for_range)) as pieces:
+                    async for piece in pieces:
+                        position += len(piece)
+                        yield piece
+                continue
+            except BotApiError as failure:
+                error = failure
+            self._blame(document, link, error)
+            ask_for_range = ask_for_range and not isinstance(error, MalformedAnswer)
+            if isinstance(error, Unauthorized):
+                unauthorized += 1
+                if unauthorized % UNAUTHORIZED_LINKS_MAX == 0 and len(without) + 1 < len(self._bots.bots):
+                    without |= {link.bot.bot_id}
+            if position - began >= PROGRESS_BYTES_MIN:
+                retries.progress()
+            await retries.pause(error)
+
+    def _blame(self, document: Document, link: Link, error: BotApiError) -> None:
+        """What a failed download tells about its link."""
+        logger.info("document %s: %s", document.document_id, error)
+        if isinstance(error, RateLimited):
+            self._bots.limits.pause(link.bot.bot_id, None, error.retry_after_s)
+        elif isinstance(error, NotFound | Unauthorized | MalformedAnswer):
+            self._links.forget(document, link)
+
+    async def _download(
+        self, document: Document, link: Link, offset: int, length: int, ask_for_range: bool
+    ) -> AsyncGenerator[bytes, None]:
+        pieces = download(
+            link.bot,
+            link.path,
+            size=document.size,
+            offset=offset,
+            length=length,
+            clock=self._time.clock,
+            ask_for_range=ask_for_range,
+        )
+        async with self._download_slot(), aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+
+    @asynccontextmanager
+    async def _download_slot(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._read_wait_s_max):
+                await self._downloads.acquire()
+        except TimeoutError:
+            raise TelegramUnavailable("too many downloads are under way") from None
+        try:
+            yield
+        finally:
+            self._downloads.release()
+
+    def on_new_file_id(self, remember: Callable[[str, int, str], None]) -> None:
+        """See the port."""
+        self._links.on_new_file_id(remember)
+
+    async def delete(self, document: Document) -> bool:
+        """See the port. Raises `TelegramUnavailable` where no bot could tell."""
+        retries = Retries(self._time, wait_s_max=self._send_wait_s_max)
+        bots = sorted(self._bots.bots, key=lambda bot: bot.bot_id != document.bot_id)
+        refused: BotApiError | None = None
+        for bot in bots:
+            try:
+                return await self._delete_as(bot, document, retries)
+            except (BadRequest, Unauthorized, Forbidden, ChatMigrated) as error:
+                refused = error
+        raise TelegramUnavailable(
+            f"no bot may delete document {document.document_id}: {refused}", retry_after_s=REFUSED_RETRY_AFTER_S
+        ) from refused
+
+    async def _delete_as(self, bot: BotApi, document: Document, retries: Retries) -> bool:
+        while True:
+            paused_s = self._bots.limits.paused_until_s(bot.bot_id, document.chat_id) - self._time.clock()
+            if paused_s > 0:
+                await retries.wait(paused_s, RateLimited("deleteMessage", paused_s))
+            try:
+                await bot.call("deleteMessage", {"chat_id": document.chat_id, "message_id": document.message_id})
+                return True
+            except RateLimited as error:
+                self._bots.limits.pause(bot.bot_id, document.chat_id, error.retry_after_s)
+                await retries.pause(error)
+            except BadRequest as error:
+                if any(text in error.text for text in _DELETE_REFUSED):
+                    return False
+                raise
+            except TRANSIENT as error:
+                await retries.pause(error)
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        await self._links.close()
+        await self._transport.aclose()
+
+
+def file_name(document_id: str) -> str:
+    """A neutral name: no type can be guessed from it, and nothing in it is changed by Telegram's cleaning of names."""
+    stem = re.sub(r"[^A-Za-z0-9_-]", "_", document_id)[:FILE_NAME_STEM_LENGTH_MAX] or "document"
+    return f"{stem}.bin"
+
+
+def _transport() -> httpx.AsyncHTTPTransport:
+    # No proxy from the environment: it might be the very proxy that this runs in.
+    limits = httpx.Limits(
+        max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX, keepalive_expiry=30.0
+    )
+    return httpx.AsyncHTTPTransport(trust_env=False, limits=limits)

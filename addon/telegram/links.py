@@ -1,0 +1,242 @@
+"""Where a document can be downloaded: file links, and winning a lost file_id again.
+
+(chat, message) is a document's durable address. A `file_id` belongs to one bot and is a cache; a `file_path` is good for an
+hour. `400 wrong file_id or the file is temporarily unavailable` also stands for the server's own 5xx and 429, so it is tried again
+before it is believed; then the message is forwarded, which brings a fresh file_id, and the copy is deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from addon.store.ports import DocumentLost, TelegramUnavailable
+from addon.store.records import Document
+from addon.telegram.answers import FileLink, Rejected, file_link, sent_file
+from addon.telegram.bots import Bots, Pair
+from addon.telegram.client import BotApi
+from addon.telegram.errors import (
+    TRANSIENT,
+    BadRequest,
+    BotApiError,
+    ChatMigrated,
+    Forbidden,
+    MalformedAnswer,
+    RateLimited,
+    Unauthorized,
+)
+from addon.telegram.retries import Retries, Time
+
+LINK_LIFETIME_S = 50 * 60.0  # Telegram promises an hour.
+LINKS_KEPT_MAX = 10_000
+FILE_IDS_KEPT_MAX = 10_000
+GET_FILE_IN_FLIGHT_MAX = 8  # Per bot; trouble was reported from 15 a second on (tdlib/telegram-bot-api#755).
+REFUSALS_MAX = 3  # How often a 400 of getFile is answered with another try before the file_id counts as lost.
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A file link of one bot, to be used until `until_s` on the clock."""
+
+    bot: BotApi
+    path: str
+    until_s: float
+
+
+class _FileIdLost(Exception):
+    """This file_id does not lead to the file (any more)."""
+
+
+class Links:
+    """File links of documents, remembered for their lifetime; concurrent questions for one document are one getFile."""
+
+    def __init__(
+        self, bots: Bots, time: Time, *, wait_s_max: float, scratch_chat_id: int | None, get_file_in_flight_max: int
+    ) -> None:
+        self._bots = bots
+        self._time = time
+        self._wait_s_max = wait_s_max
+        self._scratch_chat_id = scratch_chat_id
+        self._slots = {bot.bot_id: asyncio.Semaphore(get_file_in_flight_max) for bot in bots.bots}
+        self._links: OrderedDict[str, Link] = OrderedDict()
+        self._file_ids: OrderedDict[tuple[str, int], str] = OrderedDict()
+        self._asked: dict[tuple[str, frozenset[int]], asyncio.Task[Link]] = {}
+        self._remember: Callable[[str, int, str], None] | None = None
+
+    def on_new_file_id(self, remember: Callable[[str, int, str], None]) -> None:
+        self._remember = remember
+
+    async def link(self, document: Document, *, without: frozenset[int] = frozenset()) -> Link:
+        """A link to the document by a bot whose id is not in `without`. Raises `TelegramUnavailable` or `DocumentLost`."""
+        known = self._links.get(document.document_id)
+        if known and known.until_s > self._time.clock() and known.bot.bot_id not in without:
+            return known
+        key = (document.document_id, without)
+        task = self._asked.get(key)
+        if task is None:
+            task = asyncio.create_task(self._ask(document, without))
+            self._asked[key] = task
+            task.add_done_callback(lambda done: self._answered(key, done))
+        # A reader that goes away must not take the answer from the others.
+        return await asyncio.shield(task)
+
+    def _answered(self, key: tuple[str, frozenset[int]], task: asyncio.Task[Link]) -> None:
+        del self._asked[key]
+        if not task.cancelled():
+            task.exception()  # Marks it as seen: every reader may have gone away.
+
+    def forget(self, document: Document, link: Link) -> None:
+        """`link` does not work (any more)."""
+        if self._links.get(document.document_id) is link:
+            del self._links[document.document_id]
+
+    async def close(self) -> None:
+        """Stop what is under way."""
+        tasks = list(self._asked.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ask(self, document: Document, without: frozenset[int]) -> Link:
+        link = await self._resolve(document, without)
+        self._links[document.document_id] = link
+        self._links.move_to_end(document.document_id)
+        while len(self._links) > LINKS_KEPT_MAX:
+            self._links.popitem(last=False)
+        return link
+
+    async def _resolve(self, document: Document, without: frozenset[int]) -> Link:
+        retries = Retries(self._time, wait_s_max=self._wait_s_max)
+        usable = [bot for bot in self._bots.bots if bot.bot_id not in without]
+        usable.sort(key=lambda bot: bot.bot_id != document.bot_id)  # The bot that sent it first.
+        unavailable: BotApiError | None = None
+        for bot in usable:
+            file_id = self._known_file_id(document, bot)
+            if file_id:
+                try:
+                    return await self._get_file(bot, file_id, document, retries)
+                except _FileIdLost:
+                    pass
+                except (Unauthorized, Forbidden) as error:
+                    unavailable = error
+        for bot in usable:
+            try:
+                file_id = await self._forward(bot, document, retries)
+                self._learn(document, bot, file_id)
+                return await self._get_file(bot, file_id, document, retries)
+            except _FileIdLost:
+                pass
+            except (Unauthorized, Forbidden) as error:
+                unavailable = error
+        if unavailable or without:
+            raise TelegramUnavailable(
+                f"no bot may read document {document.document_id}", retry_after_s=60.0
+            ) from unavailable
+        raise DocumentLost(
+            f"document {document.document_id} (message {document.message_id} of chat {document.chat_id}) cannot be read "
+            "by its file_id, nor by forwarding its message"
+        )
+
+    def _known_file_id(self, document: Document, bot: BotApi) -> str | None:
+        known = self._file_ids.get((document.document_id, bot.bot_id))
+        return known or (document.file_id if bot.bot_id == document.bot_id else None)
+
+    def _learn(self, document: Document, bot: BotApi, file_id: str) -> None:
+        self._file_ids[document.document_id, bot.bot_id] = file_id
+        while len(self._file_ids) > FILE_IDS_KEPT_MAX:
+            self._file_ids.popitem(last=False)
+        if self._remember:
+            self._remember(document.document_id, bot.bot_id, file_id)
+
+    async def _get_file(self, bot: BotApi, file_id: str, document: Document, retries: Retries) -> Link:
+        refusals = 0
+        while True:
+            try:
+                return self._checked(bot, await self._call_get_file(bot, file_id, retries), document)
+            except RateLimited as error:
+                self._bots.limits.pause(bot.bot_id, None, error.retry_after_s)
+                await retries.pause(error)
+            except BadRequest as error:
+                if "too big" in error.text:
+                    raise DocumentLost(f"document {document.document_id} is too big for a file link") from error
+                refusals += 1
+                if "invalid file_id" in error.text or refusals >= REFUSALS_MAX:
+                    logger.warning("bot %d lost its way to document %s: %s", bot.bot_id, document.document_id, error)
+                    raise _FileIdLost from error
+                await retries.pause(error)
+            except TRANSIENT as error:
+                await retries.pause(error)
+
+    async def _call_get_file(self, bot: BotApi, file_id: str, retries: Retries) -> FileLink:
+        paused_s = self._bots.limits.paused_until_s(bot.bot_id, None) - self._time.clock()
+        if paused_s > 0:
+            await retries.wait(paused_s, RateLimited("getFile", paused_s))
+        try:
+            async with asyncio.timeout(self._wait_s_max):
+                await self._slots[bot.bot_id].acquire()
+        except TimeoutError:
+            raise TelegramUnavailable("too many files are asked for at once") from None
+        try:
+            link = file_link(await bot.call("getFile", {"file_id": file_id}))
+        finally:
+            self._slots[bot.bot_id].release()
+        if link is None:
+            raise MalformedAnswer("getFile", "an answer without a file_path")
+        return link
+
+    def _checked(self, bot: BotApi, link: FileLink, document: Document) -> Link:
+        if link.size is not None and link.size != document.size:
+            logger.warning(
+                "document %s: getFile tells %d bytes, not %d", document.document_id, link.size, document.size
+            )
+            raise _FileIdLost
+        return Link(bot, link.path, self._time.clock() + LINK_LIFETIME_S)
+
+    async def _forward(self, bot: BotApi, document: Document, retries: Retries) -> str:
+        """A fresh file_id of `bot` for the document's message."""
+        pair = Pair(bot, document.chat_id if self._scratch_chat_id is None else self._scratch_chat_id)
+        while True:
+            try:
+                async with self._bots.turn(upload_bytes=0, among=(pair,), deadline_s=retries.deadline_s) as (
+                    _,
+                    chat_id,
+                ):
+                    return await self._forward_to(bot, chat_id, document)
+            except (RateLimited, ChatMigrated) as error:
+                retries.count(error)  # The pause, or the new chat, is known to `turn` now.
+            except BadRequest as error:
+                logger.warning("bot %d cannot forward document %s: %s", bot.bot_id, document.document_id, error)
+                raise _FileIdLost from error
+            except TRANSIENT as error:
+                await retries.pause(error)
+
+    async def _forward_to(self, bot: BotApi, chat_id: int, document: Document) -> str:
+        result = await bot.call(
+            "forwardMessage",
+            {
+                "chat_id": chat_id,
+                "from_chat_id": document.chat_id,
+                "message_id": document.message_id,
+                "disable_notification": True,
+            },
+        )
+        copy = sent_file(result, chat_id=chat_id, size=document.size)
+        if copy.message_id:
+            await self._delete_copy(bot, copy.chat_id, copy.message_id)
+        if not isinstance(copy, Rejected):
+            return copy.file_id
+        if copy.message_id:
+            logger.warning("document %s: its message holds something else: %s", document.document_id, copy.reason)
+            raise _FileIdLost
+        raise MalformedAnswer("forwardMessage", copy.reason)
+
+    async def _delete_copy(self, bot: BotApi, chat_id: int, message_id: int) -> None:
+        try:
+            await bot.call("deleteMessage", {"chat_id": chat_id, "message_id": message_id})
+        except BotApiError as error:
+            logger.warning("a forwarded copy stays behind as message %d of chat %d: %s", message_id, chat_id, error)
