@@ -49,7 +49,9 @@ async def _check_index(url: str) -> ProbeResult:
         finally:
             await index.close()
     except IndexUnavailable as failure:
-        return ProbeResult("index.url", False, str(failure), "make its folder writable, and look whether the disk is full")
+        return ProbeResult(
+            "index.url", False, str(failure), "make its folder writable, and look whether the disk is full"
+        )
     return ProbeResult("index.url", True, "can be written")
 
 

@@ -28,14 +28,18 @@ console = Console(highlight=False, soft_wrap=True)
 
 ConfigOption = Annotated[
     str | None,
-    typer.Option("--config", "-c", help="The configuration file; else TGSTORE_CONFIG, else config.toml in this folder."),
+    typer.Option(
+        "--config", "-c", help="The configuration file; else TGSTORE_CONFIG, else config.toml in this folder."
+    ),
 ]
 
 
 @app.command()
 def check(
     config: ConfigOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Send nothing to Telegram, and print failures only.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Send nothing to Telegram, and print failures only.")
+    ] = False,
 ) -> None:
     """Try every setting, and say what to do where one fails. Exit status 1 if any does.
 
@@ -51,7 +55,9 @@ def check(
         if not (quiet and result.ok):
             console.print(_line(result))
     failed = sum(not result.ok for result in results)
-    console.print(f"{len(results) - failed} of {len(results)} are right." if failed else f"All {len(results)} are right.")
+    console.print(
+        f"{len(results) - failed} of {len(results)} are right." if failed else f"All {len(results)} are right."
+    )
     raise typer.Exit(1 if failed else 0)
 
 

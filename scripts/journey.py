@@ -130,7 +130,7 @@ class Scene:
         self._start(
             "telegram", sys.executable, "-m", "addon.standin", "--folder", str(FOLDER / "telegram"),
             "--port", str(self.telegram_port), "--control-port", str(self.control_port),
-            "--bot", BOT_TOKEN, "--chat", f"{CHAT_ID}:channel", cwd=PROJECT,
+            "--bot", BOT_TOKEN, f"--chat={CHAT_ID}:channel", cwd=PROJECT,
         )  # fmt: skip
         self._start("bucket", str(BIN / "moto_server"), "-H", "127.0.0.1", "-p", str(self.origin_port))
         self._await("telegram", lambda: answers(f"http://127.0.0.1:{self.telegram_port}/"))

@@ -107,20 +107,18 @@ def begin_origin_write(connection: Connection, bucket: str, key: str, now_s: flo
 def end_origin_write(connection: Connection, write_id: int, outcome: WriteOutcome, now_s: float) -> None:
     """See `Index.end_origin_write`.
 
-    Only its own mark goes: another write to the same key may still be under way. One that a later write here has overruled leaves
-    that write's object or tombstone alone, but a copy that began before its end may have read what it replaced.
+    Only its own mark goes: another write to the same key may still be under way. One that a later write here has overruled changes
+    nothing more: what that write left is newer, and no copy was leased while the mark stood.
     """
     mine = origin_writes.c.write_id == write_id
     row = connection.execute(select(origin_writes).where(mine)).one_or_none()
     if row is None:
         return
     connection.execute(delete(origin_writes).where(mine))
-    bucket, key = row.bucket, row.key.decode()
-    if outcome is WriteOutcome.REFUSED:
+    if row.overruled or outcome is WriteOutcome.REFUSED:
         return
-    if row.overruled:
-        connection.execute(_DELETE_JOB, here(bucket, key))
-    elif outcome is WriteOutcome.ACCEPTED:
+    bucket, key = row.bucket, row.key.decode()
+    if outcome is WriteOutcome.ACCEPTED:
         _let_go(connection, _clear_key(connection, bucket, key), now_s)
     else:
         _forget_copy(connection, bucket, key, now_s)

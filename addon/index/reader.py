@@ -24,14 +24,13 @@ T = TypeVar("T")
 
 
 class Reader:
-    """Runs work that only reads. `point_engine` must not wait for locks, `engine` may.
+    """Runs work that only reads. `point_connection` must not wait for locks, those of `engine` may; the reader closes them.
 
     At most `threads` reads run in threads and `queue_length_max` wait for one.
     """
 
-    def __init__(self, *, point_engine: Engine, engine: Engine, threads: int, queue_length_max: int) -> None:
-        self._point_engine, self._engine = point_engine, engine
-        self._point_connection: Connection | None = None
+    def __init__(self, *, point_connection: Connection, engine: Engine, threads: int, queue_length_max: int) -> None:
+        self._point_connection, self._engine = point_connection, engine
         self._point_lock = threading.Lock()
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="index-reader")
         self._under_way_max = threads + queue_length_max
@@ -45,8 +44,6 @@ class Reader:
             raise IndexUnavailable("the index is closed")
         try:
             with self._point_lock:
-                if self._point_connection is None:
-                    self._point_connection = self._point_engine.connect()
                 return work(self._point_connection)
         except SQLAlchemyError:
             return await self.run(work)
@@ -68,9 +65,7 @@ class Reader:
         self._closed = True
         self._executor.shutdown(wait=True)
         with self._point_lock:
-            if self._point_connection is not None:
-                self._idle.append(self._point_connection)
-                self._point_connection = None
+            self._point_connection.close()
         while self._idle:
             self._idle.pop().close()
 

@@ -72,11 +72,18 @@ def _open(
     with mapped("opened"):
         create_folder(path)
         turn_on_write_ahead_log(engine)
-        with connect_to_write(engine) as connection, connection.begin():
-            schema.upgrade(connection)
+        with connect_to_write(engine) as connection:
+            with connection.begin():
+                schema.upgrade(connection)
+                with connection.begin_nested() as attempt:  # a file that may only be read opens without complaint
+                    objects.next_number(connection)
+                    attempt.rollback()
+            # From here to the end one connection at least stays open: only the first one to a file has to wait for its set-up.
+            point_connection = create_sqlite_engine(path, busy_timeout_s=0.0).connect()
+            queries.key_state(point_connection, "", "")
         identity = FileIdentity(path)
     reader = Reader(
-        point_engine=create_sqlite_engine(path, busy_timeout_s=0.0),
+        point_connection=point_connection,
         engine=engine,
         threads=reader_threads,
         queue_length_max=read_queue_length_max,

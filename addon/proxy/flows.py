@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from http import HTTPStatus
 
 from mitmproxy import http
 
@@ -79,7 +80,7 @@ def answer(flow: http.HTTPFlow, status: int, headers: Sequence[tuple[str, str]],
     flow.response = http.Response(
         http_version=b"HTTP/1.1",
         status_code=status,
-        reason=http.status_codes.RESPONSES.get(status, "").encode("ascii"),
+        reason=HTTPStatus(status).phrase.encode("ascii"),
         headers=http.Headers(fields),
         content=body,
         trailers=None,

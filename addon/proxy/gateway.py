@@ -15,6 +15,7 @@ from addon.proxy.passage import Passage, Passages
 from addon.proxy.routes import Route
 from addon.proxy.switch import Routing, Seen, Switch
 from addon.service.app import ObjectService
+from addon.service.request import S3Request
 from addon.store.object_store import ObjectStore
 
 logger = logging.getLogger(__name__)
@@ -43,16 +44,21 @@ class Gateway:
         service: ObjectService,
         service_address: tuple[str, int],
         passages: Passages,
-        stop: Callable[[], Awaitable[None]],
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.switch, self.service_address = switch, service_address
         self._store, self._service, self._passages = store, service, passages
-        self._stop, self._monotonic_s = stop, monotonic_s
+        self._monotonic_s = monotonic_s
+        self._stop: Callable[[], Awaitable[None]] | None = None
+
+    def on_stop(self, stop: Callable[[], Awaitable[None]]) -> None:
+        """Say how everything that was started with the gateway is stopped."""
+        self._stop = stop
 
     async def stop(self) -> None:
         """Stop everything that was started with it."""
-        await self._stop()
+        if self._stop is not None:
+            await self._stop()
 
     async def route(self, flow: http.HTTPFlow) -> None:
         """Send a flow for one of our hosts where it belongs. Raises what stands in the way; then the caller fails closed."""
@@ -67,7 +73,7 @@ class Gateway:
             self._send_to_origin(flow, routing)
         elif routing.route is not Route.MEMORY or not self._answer_from_memory(flow, routing, seen):
             followed.route = Route.SERVICE
-            if "expect" in flow.request.headers and self._service.would_refuse(seen):
+            if "expect" in flow.request.headers and self._service.would_refuse(_without_body(seen)):
                 flows.forget_expectation(flow)
             flows.send_to_service(flow, self.service_address)
 
@@ -129,3 +135,10 @@ class Gateway:
             followed.route.value,
             1000 * (self._monotonic_s() - followed.started_s),
         )
+
+
+def _without_body(seen: Seen) -> S3Request:
+    async def receive() -> dict[str, object]:
+        return {"type": "http.disconnect"}
+
+    return S3Request("", seen.method, seen.raw_path, seen.raw_query, seen.headers, receive)

@@ -51,7 +51,9 @@ class Tgstore:
 
     def load(self, loader: Loader) -> None:
         """Declare the option and set the ones that we need."""
-        loader.add_option(OPTION, str, "", "The configuration file; else TGSTORE_CONFIG, else config.toml in this folder.")
+        loader.add_option(
+            OPTION, str, "", "The configuration file; else TGSTORE_CONFIG, else config.toml in this folder."
+        )
         ctx.options.update(**REQUIRED_OPTIONS)
 
     def configure(self, updated: set[str]) -> None:

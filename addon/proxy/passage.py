@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from addon.proxy.routes import READS, Claim
 from addon.proxy.switch import Routing
-from addon.s3.operations import LEAVES_OBJECT, Operation
+from addon.s3.operations import MULTIPART_STEPS, Operation
 from addon.service.late_errors import is_accepted
 from addon.service.origin_writes import OriginWrite, OriginWrites
 from addon.store.copier import Copier
@@ -47,7 +47,7 @@ class Passages:
             return None
         bucket, target = routing.addressed.bucket.name, routing.addressed.target
         write = None
-        if method not in ("GET", "HEAD", "OPTIONS") and target.operation not in LEAVES_OBJECT:
+        if method not in ("GET", "HEAD", "OPTIONS") and target.operation not in MULTIPART_STEPS:
             write = await self._origin_writes.begin(bucket, target.key)
         held = routing.state if isinstance(routing.state, ObjectRecord) else None
         return Passage(bucket, target.key, target.operation, routing.claim, held, write)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from addon.s3.operations import KEY_IN_BODY, REPLACES_OBJECT, Operation
-from addon.store.records import ObjectRecord, Provenance, Tombstone
+from addon.s3.operations import KEY_IN_BODY, MULTIPART_STEPS, REPLACES_OBJECT, Operation
+from addon.store.records import ObjectRecord, Tombstone, is_ours_alone
 
 
 class Claim(enum.Enum):
@@ -32,7 +32,7 @@ class Facts:
     """What the decision needs to know of a request.
 
     `state` is what the index knows of the key, `copy_source_state` the same of a copy source in one of our buckets;
-    `changing` says that a write past us is under way for the key.
+    `whole` is false for a request about one version or part; `changing` says that a write past us is under way for the key.
     """
 
     operation: Operation
@@ -42,9 +42,12 @@ class Facts:
     anonymous_read: bool
     state: ObjectRecord | Tombstone | None = None
     copy_source_state: ObjectRecord | Tombstone | None = None
+    whole: bool = True
     changing: bool = False
 
 
+# What the origin may be asked of a key although its version of it is out of date: it does not show or change that version.
+RIGHT_AT_THE_ORIGIN = REPLACES_OBJECT | MULTIPART_STEPS | {Operation.CORS_PREFLIGHT}
 READS = frozenset({Operation.GET_OBJECT, Operation.HEAD_OBJECT})
 
 
@@ -57,9 +60,9 @@ def decide(facts: Facts) -> Route:
     if facts.operation in KEY_IN_BODY or is_ours_alone(facts.copy_source_state):
         # What such a write changes cannot be seen from outside, or it would bring back a version that is out of date.
         return Route.SERVICE
-    if facts.claim is Claim.ANONYMOUS and facts.operation in READS and _anyone_may_read(facts):
+    if facts.claim is Claim.ANONYMOUS and facts.operation in READS and facts.whole and _anyone_may_read(facts):
         return Route.MEMORY
-    if is_ours_alone(facts.state) and facts.operation not in REPLACES_OBJECT:
+    if is_ours_alone(facts.state) and facts.operation not in RIGHT_AT_THE_ORIGIN:
         return Route.SERVICE
     return Route.ORIGIN_ANONYMOUS if facts.claim is Claim.ANONYMOUS else Route.ORIGIN_UNTOUCHED
 
@@ -69,10 +72,3 @@ def _anyone_may_read(facts: Facts) -> bool:
     if not isinstance(facts.state, ObjectRecord) or not (facts.state.anonymous_read or facts.anonymous_read):
         return False
     return is_ours_alone(facts.state) or not facts.changing
-
-
-def is_ours_alone(state: ObjectRecord | Tombstone | None) -> bool:
-    """The key was written or deleted here: what the origin has of it is out of date and never shown again."""
-    return isinstance(state, Tombstone) or (
-        isinstance(state, ObjectRecord) and state.provenance is Provenance.WRITTEN_HERE
-    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from addon import sigv4
 from addon.proxy.routes import Claim, Facts, Route, decide
-from addon.s3.operations import KEY_IN_BODY, Operation
+from addon.s3.copy_source import parse_copy_source
 from addon.service.buckets import Addressed, Directory
 from addon.service.origin_writes import OriginWrites
 from addon.store.object_store import ObjectStore
@@ -57,9 +57,7 @@ class Switch:
         bucket, target = addressed.bucket, addressed.target
         claim = self._claim(seen, addressed)
         state = None
-        if claim is not Claim.KNOWN_KEY and target.key and bucket.origin is not None:
-            state = await self._store.state(bucket.name, target.key)
-        elif claim is Claim.ANONYMOUS and target.key:
+        if claim is not Claim.KNOWN_KEY and target.key:
             state = await self._store.state(bucket.name, target.key)
         facts = Facts(
             operation=target.operation,
@@ -68,10 +66,19 @@ class Switch:
             reject_unknown_keys=bucket.reject_unknown_keys,
             anonymous_read=bucket.anonymous_read,
             state=state,
-            copy_source_state=await self._copy_source_state(claim, seen, target.operation),
+            copy_source_state=await self._copy_source_state(claim, seen),
+            whole=target.version_id is None and target.part_number is None,
             changing=bool(target.key) and self._origin_writes.under_way(bucket.name, target.key),
         )
         return Routing(decide(facts), claim, addressed, state)
+
+    async def _copy_source_state(self, claim: Claim, seen: Seen) -> ObjectRecord | Tombstone | None:
+        """What we know of a copy's source, where the origin would do the copy without our looking at it."""
+        header = next((value for name, value in seen.headers if name == "x-amz-copy-source"), None)
+        if header is None or claim is Claim.KNOWN_KEY:
+            return None
+        source = parse_copy_source(header)
+        return await self._store.state(source.bucket, source.key)
 
     def _claim(self, seen: Seen, addressed: Addressed) -> Claim:
         signed = sigv4.SignedRequest(

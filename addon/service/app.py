@@ -6,6 +6,7 @@ they, then do it. Every exception ends as an S3 error; none ends as a success.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import secrets
@@ -33,7 +34,7 @@ class ObjectService:
         self, directory: Directory, authorizer: Authorizer, handlers: ObjectHandlers, forwarder: Forwarder
     ) -> None:
         self._directory, self._authorizer = directory, authorizer
-        self._forwarder = forwarder
+        self._handlers, self._forwarder = handlers, forwarder
         self._native: dict[Operation, Callable[[Call], Awaitable[Answer]]] = {
             Operation.GET_OBJECT: handlers.get,
             Operation.HEAD_OBJECT: handlers.get,
@@ -52,6 +53,19 @@ class ObjectService:
             return
         await _send_answer(request, answer, send)
 
+    def would_refuse(self, request: S3Request) -> bool:
+        """Whether the headers alone show that the request will be refused: then its body need not be invited.
+
+        Only a hint; the request itself is judged anew when it arrives.
+        """
+        try:
+            call = self._identify(request)
+            if call.verified is not None and call.target.operation is Operation.PUT_OBJECT:
+                self._handlers.check_headers(call)
+        except S3Error:
+            return True
+        return call.verified is None
+
     async def _answer_or_error(self, request: S3Request) -> Answer:
         try:
             return await self._answer(request)
@@ -64,15 +78,12 @@ class ObjectService:
             return error_answer(unavailable(failure), request)
         except Exception:  # the outermost place: nothing may pass it as a success
             logger.exception("unforeseen failure in request %s", request.request_id)
-            return error_answer(S3Error("InternalError", "We encountered an internal error. Please try again."), request)
+            return error_answer(
+                S3Error("InternalError", "We encountered an internal error. Please try again."), request
+            )
 
     async def _answer(self, request: S3Request) -> Answer:
-        addressed = self._directory.find(
-            request.host, request.method, request.raw_path, request.raw_query, request.headers
-        )
-        if addressed is None:
-            raise S3Error("NoSuchBucket", "The specified bucket does not exist")
-        call = self._authorizer.identify(request, addressed)
+        call = self._identify(request)
         operation = call.target.operation
         handling = HANDLING[operation]
         if handling is Handling.NATIVE:
@@ -83,6 +94,14 @@ class ObjectService:
             return await self._forwarder.forward(call)
         raise not_implemented(operation)
 
+    def _identify(self, request: S3Request) -> Call:
+        addressed = self._directory.find(
+            request.host, request.method, request.raw_path, request.raw_query, request.headers
+        )
+        if addressed is None:
+            raise S3Error("NoSuchBucket", "The specified bucket does not exist")
+        return self._authorizer.identify(request, addressed)
+
 
 def not_implemented(operation: Operation) -> S3Error:
     """What is not built yet, said so that nobody takes it for done."""
@@ -92,7 +111,9 @@ def not_implemented(operation: Operation) -> S3Error:
 def unavailable(failure: StoreError) -> S3Error:
     """A failure behind us in terms that SDKs retry: SlowDown where Telegram makes us wait, else ServiceUnavailable."""
     if isinstance(failure, TelegramUnavailable):
-        return S3Error("SlowDown", "Please reduce your request rate.", headers={"Retry-After": _seconds(failure.retry_after_s)})
+        return S3Error(
+            "SlowDown", "Please reduce your request rate.", headers={"Retry-After": _seconds(failure.retry_after_s)}
+        )
     if isinstance(failure, IndexUnavailable):
         return S3Error(
             "ServiceUnavailable", "The index does not answer.", headers={"Retry-After": str(INDEX_RETRY_AFTER_S)}
@@ -146,13 +167,24 @@ async def _send_answer(request: S3Request, answer: Answer, send: Send) -> None:
     if isinstance(answer.body, bytes):
         await send({"type": "http.response.body", "body": answer.body})
         return
-    async with contextlib.aclosing(answer.body) as pieces:
-        try:
+    gone = asyncio.create_task(_disconnected(request.receive))
+    try:
+        async with contextlib.aclosing(answer.body) as pieces:
             async for piece in pieces:
+                if gone.done():
+                    return
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except (StoreError, S3Error) as failure:
-            # The status is out already. Without the last event uvicorn closes the connection short of Content-Length, which
-            # every client sees as a broken transfer.
-            logger.warning("transfer broken off in request %s: %s", request.request_id, failure)
-            return
+    except (StoreError, S3Error) as failure:
+        # The status is out already. Without the last event uvicorn closes the connection short of Content-Length, which every
+        # client sees as a broken transfer.
+        logger.warning("transfer broken off in request %s: %s", request.request_id, failure)
+        return
+    finally:
+        gone.cancel()
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Returns when the client has gone: uvicorn goes on taking what is sent to nobody."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

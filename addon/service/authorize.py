@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from addon import sigv4
 from addon.s3.operations import Target
+from addon.s3.query import with_hoisted_headers
 from addon.service.buckets import Addressed, Bucket
-from addon.service.request import S3Request
+from addon.service.request import S3Request, only_value
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request with its bucket, its target and its caller: `verified` is None for an anonymous one, and nothing else is."""
+    """A request with its bucket, its target and its caller: `verified` is None for an anonymous one, and nothing else is.
+
+    `headers` are what the operation is to read: a presigned URL carries some of them in its query.
+    """
 
     request: S3Request
     bucket: Bucket
     target: Target
     verified: sigv4.Verified | None
+    headers: Sequence[tuple[str, str]]
+
+    def header(self, name: str) -> str | None:
+        """The value of header `name` (lower case), or None. Raises InvalidArgument where it stands more than once."""
+        return only_value(self.headers, name)
 
 
 class Authorizer:
@@ -39,4 +48,5 @@ class Authorizer:
         verified = None
         if sigv4.access_key_id(signed) is not None:
             verified = sigv4.verify(signed, secret_for=addressed.bucket.credentials.get, now=self._now())
-        return Call(request, addressed.bucket, addressed.target, verified)
+        headers = request.headers if verified is None else with_hoisted_headers(request.headers, request.raw_query)
+        return Call(request, addressed.bucket, addressed.target, verified, headers)

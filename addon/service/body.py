@@ -6,7 +6,7 @@ Nothing may be kept or passed on for good before `VerifiedBody.check` has return
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from addon import sigv4
 from addon.s3.aws_chunked import AwsChunkedDecoder
@@ -18,20 +18,29 @@ from addon.service.request import S3Request
 class VerifiedBody:
     """Reads one request's body once."""
 
-    def __init__(self, request: S3Request, verified: sigv4.Verified, *, bytes_max: int) -> None:
-        """Raises S3Error where the headers already say that the body cannot be right: before a byte of it is read."""
+    def __init__(
+        self,
+        request: S3Request,
+        headers: Sequence[tuple[str, str]],
+        verified: sigv4.Verified,
+        *,
+        bytes_max: int,
+        want: frozenset[str] = frozenset(),
+    ) -> None:
+        """`headers` are the call's; `want` names digests that the caller needs besides the promised ones.
+
+        Raises S3Error where the headers already say that the body cannot be right: before a byte of it is read.
+        """
         self._request = request
         self._payload = verified.payload
-        self._decoder = (
-            AwsChunkedDecoder(verified, request.headers) if verified.payload.is_streaming else None
-        )
-        self._expected = ExpectedDigests.from_headers(request.headers)
+        self._decoder = AwsChunkedDecoder(verified, request.headers) if verified.payload.is_streaming else None
+        self._expected = ExpectedDigests.from_headers(headers)
         self.length = self._declared_length()
         if self.length is not None and self.length > bytes_max:
             raise _too_large(self.length, bytes_max)
         self._bytes_max = bytes_max
         self._size = 0
-        self.digests = BodyDigests(want=self._expected.algorithms | self._payload_algorithms())
+        self.digests = BodyDigests(want=want | self._expected.algorithms | self._payload_algorithms())
 
     def _declared_length(self) -> int | None:
         if self._decoder is not None:

@@ -11,7 +11,8 @@ from addon.s3.operations import Target, parse_target
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One configured bucket; `credentials` maps access key ids to secrets, `origin` is None where there is none."""
+    """One configured bucket; `credentials` maps access key ids to secrets. `origin` is the address of the real bucket, which
+    is called `origin_bucket` there; both are None where there is none."""
 
     name: str
     hosts: frozenset[str]
@@ -20,6 +21,7 @@ class Bucket:
     reject_unknown_keys: bool
     credentials: Mapping[str, str] = field(repr=False)
     origin: OriginAddress | None
+    origin_bucket: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,63 +3,93 @@
 Two kinds: a read of a key that we do not hold (a miss, which also orders the copy), and an operation that is not built here yet.
 The second is refused with NotImplemented where the origin's answer could not be right, because the key was written or deleted
 here and the origin does not know of it.
+
+A body is spooled to disk and verified whole before a byte of it goes to the origin, so the origin never receives a claim.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
+from typing import BinaryIO
 
 from addon.s3.copy_source import CopySource, parse_copy_source
 from addon.s3.errors import S3Error
-from addon.s3.operations import Operation
+from addon.s3.keys import encode_key
+from addon.s3.metadata import without_aws_chunked
+from addon.s3.operations import MULTIPART_STEPS, REPLACES_OBJECT, Operation
 from addon.s3.query import without_signature
 from addon.service.authorize import Call
 from addon.service.body import VerifiedBody
+from addon.service.buckets import Directory
+from addon.service.late_errors import is_accepted
 from addon.service.origin_writes import OriginWrites
 from addon.service.request import Answer
 from addon.store.copier import Copier
 from addon.store.object_store import ObjectStore
-from addon.store.ports import Origin, OriginRequest, OriginResponse, OriginUnavailable
-from addon.store.records import ObjectRecord, Provenance, Tombstone
+from addon.store.ports import Origin, OriginRequest, OriginResponse, OriginUnavailable, WriteOutcome
+from addon.store.records import is_ours_alone
 
-# The answers of operations that may say 200 and then fail (CompleteMultipartUpload, CopyObject) are small; this much is looked at.
-LATE_ERROR_BYTES_MAX = 64 * 1024
+# The answer to a write is a small XML document; more than this is not waited for.
+WRITE_ANSWER_BYTES_MAX = 1 << 20
+SPOOL_READ_BYTES = 256 * 1024
+COPY_SOURCE = "x-amz-copy-source"
 
 # Set by our own signing and framing, or belonging to the client's connection; everything else passes.
 NOT_FORWARDED = frozenset(
     {
         "authorization", "connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization",
         "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "x-amz-content-sha256", "x-amz-date",
-        "x-amz-decoded-content-length", "x-amz-security-token", "x-amz-trailer",
+        "x-amz-decoded-content-length", "x-amz-sdk-checksum-algorithm", "x-amz-security-token", "x-amz-trailer",
     }
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class SpooledBody:
+    """A verified body on disk."""
+
+    file: BinaryIO
+    size: int
+    sha256_hex: str
+    checksums: Mapping[str, str]
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Its bytes, from the beginning."""
+        await asyncio.to_thread(self.file.seek, 0)
+        while piece := await asyncio.to_thread(self.file.read, SPOOL_READ_BYTES):
+            yield piece
+
+
 class Forwarder:
-    """Forwards verified calls to their bucket's origin."""
+    """Forwards verified calls to their bucket's origin. Bodies above `body_bytes_max` bytes are refused."""
 
     def __init__(
         self,
         store: ObjectStore,
-        origins: Callable[[str], Origin | None],
+        origins: Mapping[str, Origin | None],
         copier: Copier,
         origin_writes: OriginWrites,
+        directory: Directory,
         *,
         body_bytes_max: int,
     ) -> None:
         self._store, self._origins, self._copier = store, origins, copier
-        self._origin_writes, self._body_bytes_max = origin_writes, body_bytes_max
+        self._origin_writes, self._directory = origin_writes, directory
+        self._body_bytes_max = body_bytes_max
 
     async def read_miss(self, call: Call) -> Answer:
         """GetObject or HeadObject of a key that only the origin has; a GET that succeeds orders the copy."""
 
         async def order_copy(answer: OriginResponse) -> None:
-            if call.target.operation is Operation.GET_OBJECT and answer.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-                await self._copier.order(call.bucket.name, call.target.key, anonymous_read=False)
+            if answer.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+                await self._copier.order(call.bucket.name, call.target.key or "", anonymous_read=False)
 
-        return await self._send(call, None, order_copy)
+        return await self._send(call, None, order_copy if call.target.operation is Operation.GET_OBJECT else None)
 
     async def forward(self, call: Call) -> Answer:
         """Any other operation. Raises NotImplemented where the origin cannot know the right answer."""
@@ -68,26 +98,31 @@ class Forwarder:
             spooled = None
             if call.request.has_body:
                 spooled = await stack.enter_async_context(self._spool(call))
-            if call.request.method in ("GET", "HEAD") or call.target.operation in LEAVES_OBJECT or not call.target.key:
+            if (
+                call.request.method in ("GET", "HEAD")
+                or call.target.operation in MULTIPART_STEPS
+                or not call.target.key
+            ):
                 return await self._send(call, spooled)
-            return await self._write(call, spooled)
+            return await self._write(call, call.target.key, spooled)
 
-    async def _write(self, call: Call, spooled: SpooledBody | None) -> Answer:
+    async def _write(self, call: Call, key: str, spooled: SpooledBody | None) -> Answer:
         """A write of one key at the origin: marked before, superseding what we hold where the origin accepted it."""
-        write = await self._origin_writes.begin(call.bucket.name, call.target.key)
+        write = await self._origin_writes.begin(call.bucket.name, key)
         outcome = WriteOutcome.UNKNOWN
         try:
-            answer = await _whole(await self._send(call, spooled))
-            outcome = WriteOutcome.ACCEPTED if is_accepted(answer.status, answer.body) else WriteOutcome.REFUSED
-            return Answer(answer.status, answer.headers, answer.body)
+            answer = await self._send(call, spooled)
+            body = await _whole(answer)
+            outcome = WriteOutcome.ACCEPTED if is_accepted(answer.status, body) else WriteOutcome.REFUSED
+            return Answer(answer.status, answer.headers, body)
         finally:
             await self._origin_writes.end(write, outcome)
 
     async def _refuse_what_the_origin_cannot_know(self, call: Call) -> None:
         asked_about = []
-        if call.target.key and call.target.operation not in REPLACES_OBJECT | LEAVES_OBJECT:
+        if call.target.key and call.target.operation not in REPLACES_OBJECT | MULTIPART_STEPS:
             asked_about.append((call.bucket.name, call.target.key))
-        source = copy_source(call.request.headers)
+        source = _copy_source(call)
         if source is not None:
             asked_about.append((source.bucket, source.key))
         for bucket, key in asked_about:
@@ -109,7 +144,7 @@ class Forwarder:
             raise S3Error("NotImplemented", f"{call.target.operation.value} needs an origin, and this bucket has none.")
         request = OriginRequest(
             method=call.request.method,
-            raw_key=call.target.raw_key,
+            raw_key=call.target.raw_key or "",
             raw_query=without_signature(call.request.raw_query),
             headers=self._headers(call, spooled),
             body=spooled.pieces() if spooled is not None else None,
@@ -129,22 +164,85 @@ class Forwarder:
     def _headers(self, call: Call, spooled: SpooledBody | None) -> list[tuple[str, str]]:
         headers = [(name, value) for name, value in call.request.headers if name not in NOT_FORWARDED]
         if spooled is not None:
-            headers = [(name, value) for name, value in headers if not name.startswith("x-amz-checksum-")]
-            headers = without_aws_chunked(headers)
-            headers += [(f"x-amz-checksum-{name}", value) for name, value in spooled.checksums.items() if name != "type"]
-        source = copy_source(headers)
+            headers = _without_transfer(headers)
+            headers += [
+                (f"x-amz-checksum-{name}", value) for name, value in spooled.checksums.items() if name != "type"
+            ]
+        source = _copy_source(call)
         if source is not None:
-            headers = with_copy_source(headers, self._origin_bucket(source.bucket), source)
+            if all(name != COPY_SOURCE for name, _ in headers):
+                raise S3Error("NotImplemented", "A copy source in a presigned query is not implemented by tgstore yet.")
+            spelling = self._source_at_origin(call, source)
+            headers = [(name, spelling if name == COPY_SOURCE else value) for name, value in headers]
         return headers
+
+    def _source_at_origin(self, call: Call, source: CopySource) -> str:
+        """The copy source as the origin calls it. Our credentials will read it, so the caller must have a right to it here."""
+        bucket = self._directory.buckets.get(source.bucket)
+        verified = call.verified
+        if bucket is None or bucket.origin_bucket is None or verified is None:
+            raise S3Error("AccessDenied", "Access Denied")
+        if verified.access_key_id not in bucket.credentials:
+            raise S3Error("AccessDenied", "Access Denied")
+        version = f"?versionId={source.version_id}" if source.version_id is not None else ""
+        return f"/{bucket.origin_bucket}/{encode_key(source.key)}{version}"
 
     @contextlib.asynccontextmanager
     async def _spool(self, call: Call) -> AsyncGenerator[SpooledBody, None]:
-        """The whole body on disk, verified: only then does a byte of it go to the origin."""
+        """The whole body on disk, verified."""
         assert call.verified is not None  # noqa: S101 -- only verified calls are forwarded
-        body = VerifiedBody(call.request, call.verified, bytes_max=self._body_bytes_max, want=frozenset({"sha256"}))
+        body = VerifiedBody(
+            call.request, call.headers, call.verified, bytes_max=self._body_bytes_max, want=frozenset({"sha256"})
+        )
         with tempfile.TemporaryFile(dir=self._store.spool_dir) as file:
             async with contextlib.aclosing(body.pieces()) as pieces:
                 async for piece in pieces:
                     await asyncio.to_thread(_keep, file, body, piece)
             checksums = body.check()
             yield SpooledBody(file, file.tell(), body.digests.sha256_hex(), checksums)
+
+
+_CHECKSUM_HEADERS = frozenset(
+    {f"x-amz-checksum-{name}" for name in ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")} | {"content-md5"}
+)
+
+
+def _copy_source(call: Call) -> CopySource | None:
+    header = call.header(COPY_SOURCE)
+    return parse_copy_source(header) if header is not None else None
+
+
+def _without_transfer(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Headers of a body that is sent anew: without what described its way to us."""
+    kept = []
+    for name, value in headers:
+        if name == "content-encoding":
+            value = without_aws_chunked(value)
+        if value and name not in _CHECKSUM_HEADERS:
+            kept.append((name, value))
+    return kept
+
+
+def _keep(file: BinaryIO, body: VerifiedBody, piece: bytes) -> None:
+    body.digests.update(piece)
+    file.write(piece)
+
+
+async def _streamed(answer: OriginResponse, stack: contextlib.AsyncExitStack) -> AsyncGenerator[bytes, None]:
+    """The origin's body as it comes; its connection is released when the stream ends, however it ends."""
+    async with stack:
+        async for piece in answer.body:
+            yield piece
+
+
+async def _whole(answer: Answer) -> bytes:
+    """The answer to a write. Raises `OriginUnavailable` where it does not end."""
+    if isinstance(answer.body, bytes):
+        return answer.body
+    body = bytearray()
+    async with contextlib.aclosing(answer.body) as pieces:
+        async for piece in pieces:
+            body += piece
+            if len(body) > WRITE_ANSWER_BYTES_MAX:
+                raise OriginUnavailable("the origin's answer to a write is too long")
+    return bytes(body)

@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import AsyncGenerator, Iterator
 
 from addon.s3.errors import S3Error
-from addon.s3.metadata import NewObjectHeaders, new_object_headers
+from addon.s3.metadata import NewObjectHeaders, check_delete_headers, new_object_headers
+from addon.s3.operations import Target
 from addon.s3.ranges import ByteRange
 from addon.s3.reads import answer_read
 from addon.service.authorize import Call
@@ -40,32 +41,39 @@ class ObjectHandlers:
     async def get(self, call: Call) -> Answer:
         """GetObject and HeadObject."""
         key = call.target.key
+        if call.verified is not None and not _is_about_the_current_whole(call.target):
+            return await self._forwarder.forward(call)
         state = await self._store.state(call.bucket.name, key)
         if call.verified is None:
+            if not _is_about_the_current_whole(call.target):
+                raise S3Error("AccessDenied", "Access Denied")
             return await self._answer(call, readable_by_anyone(call, state))
         if isinstance(state, Tombstone):
             raise no_such_key(key)
         if state is None or self._may_be_stale(state):
             return await self._forwarder.read_miss(call)
-        if call.target.version_id is not None or call.target.part_number is not None:
-            return await self._forwarder.forward(call)
         return await self._answer(call, state)
 
     async def put(self, call: Call) -> Answer:
         """PutObject: verified, stored in Telegram, in the index; then acknowledged."""
-        if call.verified is None:
-            raise S3Error("AccessDenied", "Access Denied")
-        headers = new_object_headers(call.request.headers)
-        body = VerifiedBody(call.request, call.verified, bytes_max=self._object_bytes_max)
+        headers, body = self.check_headers(call)
         with self._upload_slot():
             return await self._store_body(call, headers, body)
+
+    def check_headers(self, call: Call) -> tuple[NewObjectHeaders, VerifiedBody]:
+        """Everything of a PutObject that can be judged before its body. Raises S3Error."""
+        if call.verified is None:
+            raise S3Error("AccessDenied", "Access Denied")
+        headers = new_object_headers(call.headers)
+        return headers, VerifiedBody(call.request, call.headers, call.verified, bytes_max=self._object_bytes_max)
 
     async def delete(self, call: Call) -> Answer:
         """DeleteObject: a tombstone, whether or not anything was there, as S3 does it."""
         if call.verified is None:
             raise S3Error("AccessDenied", "Access Denied")
-        if call.target.version_id is not None:
+        if not _is_about_the_current_whole(call.target):
             return await self._forwarder.forward(call)
+        check_delete_headers(call.headers)
         await self._store.delete(call.bucket.name, call.target.key)
         return Answer(204)
 
@@ -96,7 +104,7 @@ class ObjectHandlers:
         answer = answer_read(
             record,
             call.request.method,
-            call.request.headers,
+            call.headers,
             call.request.raw_query,
             signed=call.verified is not None,
         )
@@ -124,6 +132,11 @@ class ObjectHandlers:
             yield
         finally:
             self._uploads -= 1
+
+
+def _is_about_the_current_whole(target: Target) -> bool:
+    """Versions and parts of an object are only the origin's to know."""
+    return target.version_id is None and target.part_number is None
 
 
 def readable_by_anyone(call: Call, state: ObjectRecord | Tombstone | None) -> ObjectRecord:

@@ -36,10 +36,7 @@ class S3Request:
 
     def header(self, name: str) -> str | None:
         """The value of header `name` (lower case), or None. Raises InvalidArgument where it stands more than once."""
-        values = [value for header, value in self.headers if header == name]
-        if len(values) > 1:
-            raise S3Error("InvalidArgument", f"The header {name} was given more than once.")
-        return values[0] if values else None
+        return only_value(self.headers, name)
 
     @property
     def host(self) -> str:
@@ -67,6 +64,14 @@ class S3Request:
             more = event.get("more_body", False)
             if piece := event.get("body", b""):
                 yield piece
+
+
+def only_value(headers: Sequence[tuple[str, str]], name: str) -> str | None:
+    """The value of header `name` (lower case), or None. Raises InvalidArgument where it stands more than once."""
+    values = [value for header, value in headers if header == name]
+    if len(values) > 1:
+        raise S3Error("InvalidArgument", f"The header {name} was given more than once.")
+    return values[0] if values else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,9 @@ class Connection:
         event = await self._next_event()
         if not isinstance(event, h11.Request):
             return None
+        # h11 measures a head only while it is incomplete, so one that arrives in a few large pieces is measured here.
+        if sum(len(name) + len(value) for name, value in event.headers) > HEAD_BYTES_MAX:
+            raise BareError(431)
         return RequestHead(
             method=event.method.decode("ascii"),
             target=event.target.decode("latin-1"),
@@ -140,10 +143,11 @@ class Connection:
         except (ConnectionError, RuntimeError):
             raise ClientGone("the client went away during an answer") from None
 
-    async def send_bare(self, status: int) -> None:
-        """A status line, no body, and the end of the connection: how the real server's HTTP parser refuses."""
+    async def refuse(self, status: int) -> None:
+        """Send a status line and no body, and close: how the real server's HTTP parser refuses."""
         reason = HTTPStatus(status).phrase
         await self.send_raw(f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
+        await self.close()
 
     async def wait_gone(self, seconds: float | None) -> bool:
         """Wait until the client goes away or `seconds` have passed; whether it is gone."""

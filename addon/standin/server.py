@@ -4,6 +4,7 @@ import asyncio
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -185,18 +186,11 @@ class StandIn:
                     break
             await connection.close()
         except BareError as error:
-            await self._refuse(connection, error.status)
+            with suppress(ClientGone):
+                await connection.refuse(error.status)
         except ClientGone:
-            connection.abort()
-
-    @staticmethod
-    async def _refuse(connection: Connection, status: int) -> None:
-        try:
-            await connection.send_bare(status)
-        except ClientGone:
-            connection.abort()
+            # Nobody is there to be told; the transport is closed by whoever opened it.
             return
-        await connection.close()
 
     async def stop(self) -> None:
         """Stop listening, end every connection, and close the folder. Harmless when it was stopped already."""

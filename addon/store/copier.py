@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from addon.s3.checksums import BodyDigests
-from addon.s3.metadata import OriginCopyHeaders, headers_from_origin
+from addon.s3.metadata import NotAnObject, OriginCopyHeaders, headers_from_origin
 from addon.store.object_store import Description, ObjectStore
 from addon.store.ports import (
     IndexUnavailable,
@@ -87,9 +87,7 @@ class Copier:
         """Somebody read this key at the origin: have it copied, once."""
         if self._origins.get(bucket) is None:
             return
-        if await self._store.index.enqueue_copy(
-            bucket, key, anonymous_read=anonymous_read, now_s=self._store.now_s()
-        ):
+        if await self._store.index.enqueue_copy(bucket, key, anonymous_read=anonymous_read, now_s=self._store.now_s()):
             self._wake.set()
 
     async def _work(self) -> None:
@@ -138,7 +136,10 @@ class Copier:
             raise CannotCopy(f"the origin answered {refusal.status}: {refusal}") from None
 
     async def _take(self, job: CopyJob, answer: OriginResponse) -> object | None:
-        about = headers_from_origin(answer.headers)
+        try:
+            about = headers_from_origin(answer.headers)
+        except NotAnObject as reason:
+            raise CannotCopy(f"the origin's answer cannot be kept: {reason}") from None
         if about.size is None:
             raise CannotCopy("the origin gave no Content-Length")
         if about.size > self._limits.object_bytes_max:
@@ -173,7 +174,9 @@ class Copier:
 
     async def _release(self, job: CopyJob, state: CopyState, not_before_s: float, reason: str) -> None:
         if state is not CopyState.WAITING:
-            logger.warning("%s/%s will not be copied: %s", job.bucket, job.key.encode("unicode_escape").decode(), reason)
+            logger.warning(
+                "%s/%s will not be copied: %s", job.bucket, job.key.encode("unicode_escape").decode(), reason
+            )
         await self._store.index.release_copy(job, state=state, not_before_s=not_before_s, reason=reason)
 
 

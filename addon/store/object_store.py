@@ -14,8 +14,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import quote
 
+from addon.s3.keys import encode_key
 from addon.store.ports import (
     DocumentCorrupt,
     DocumentLost,
@@ -66,13 +66,13 @@ class ObjectStore:
     ) -> None:
         self.index = index
         self._documents, self._reader, self._origins = documents, reader, origins
-        self._spool_dir = spool_dir
+        self.spool_dir = spool_dir
         self.now_s, self._randbelow = now_s, randbelow
 
     def open(self) -> None:
         """Make the spool folder and clear what a killed process left there. Raises OSError where it cannot be used."""
-        self._spool_dir.mkdir(parents=True, exist_ok=True)
-        for left_over in self._spool_dir.glob("*.part"):
+        self.spool_dir.mkdir(parents=True, exist_ok=True)
+        for left_over in self.spool_dir.glob("*.part"):
             left_over.unlink(missing_ok=True)
 
     async def state(self, bucket: str, key: str) -> ObjectRecord | Tombstone | None:
@@ -86,7 +86,7 @@ class ObjectStore:
             key=key,
             documents=self._documents,
             index=self.index,
-            spool_dir=self._spool_dir,
+            spool_dir=self.spool_dir,
             observe=observe,
             now_s=self.now_s,
             randbelow=self._randbelow,
@@ -149,7 +149,7 @@ class ObjectStore:
         entity_tag = f'"{record.etag}"'
         request = OriginRequest(
             method="GET",
-            raw_key=quote(record.key, safe="/~"),
+            raw_key=encode_key(record.key),
             raw_query="",
             headers=[
                 ("accept-encoding", "identity"),

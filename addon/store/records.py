@@ -97,6 +97,13 @@ class Tombstone:
     deleted_at_s: int
 
 
+def is_ours_alone(state: ObjectRecord | Tombstone | None) -> bool:
+    """The key was written or deleted here: what the origin has of it is out of date and never shown again."""
+    if isinstance(state, ObjectRecord):
+        return state.provenance is Provenance.WRITTEN_HERE
+    return isinstance(state, Tombstone)
+
+
 class CopyState(enum.Enum):
     """`WAITING` (for its time), `RUNNING` (leased), `FAILED` (attempts used up), `SKIPPED` (cannot be copied, with the reason)."""
 

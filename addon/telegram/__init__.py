@@ -1,0 +1,14 @@
+"""The port `Documents` on Telegram's Bot API. From the outside in:
+
+documents.py   sending and reading documents; the one class that the composition root makes
+links.py       file links, and winning a lost file_id again
+deletions.py   deleting messages
+bots.py        which bot sends to which chat, and when
+limits.py      Telegram's limits and pauses as pure bookkeeping
+retries.py     growing pauses, attempts, deadlines
+downloads.py   one download: exactly the right bytes, or an error
+answers.py     what an answer about a document must hold (pure)
+client.py      one bot's calls over HTTP; multipart.py the body of an upload; errors.py what a call can fail with
+redaction.py   keeps tokens out of the HTTP libraries' logs
+probe.py       what `tgstore check` tries
+"""

@@ -179,14 +179,22 @@ class Bots:
         waiting = self._queue_lengths[queue]
         if waiting >= self._queue_length_max:
             raise TelegramUnavailable(f"{waiting} messages wait to be sent already")
-        ahead_s = waiting / sum(self.limits.rate(self.current_chat(pair.chat_id)).per_s for pair in among)
-        self._check_in_time(self.earliest_s(upload_bytes, among)[0] + ahead_s, deadline_s)
+        at_s = self.earliest_s(upload_bytes, among)[0]
+        at_s = self._clock() if math.isinf(at_s) else at_s
+        self._check_in_time(at_s + self._queue_s(waiting, among), deadline_s)
         self._queue_lengths[queue] += 1
         try:
             async with self._queues[queue]:
                 return await self._first_free(upload_bytes, among, deadline_s)
         finally:
             self._queue_lengths[queue] -= 1
+
+    def _queue_s(self, waiting: int, among: Collection[Pair]) -> float:
+        """An estimate of how long a queue takes, so that a crowd is told at once instead of being held for the whole wait."""
+        chats = [(pair.bot.bot_id, self.current_chat(pair.chat_id)) for pair in among]
+        at_once = sum(self.limits.burst_left(bot_id, chat_id) for bot_id, chat_id in chats)
+        per_s = sum(self.limits.rate(chat_id).per_s for _, chat_id in chats)
+        return max(0, waiting - at_once) / per_s
 
     async def _first_free(self, upload_bytes: int, among: Collection[Pair], deadline_s: float) -> tuple[Pair, int]:
         while True:

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 
@@ -74,12 +74,14 @@ class Answer:
 class BotApi:
     """One bot. `api_url` is `https://api.telegram.org` or the base of a compatible server; `transport` is shared and not owned.
 
-    Raises `ValueError` for a token that cannot be one (the text does not repeat it).
+    Raises `ValueError` for a token or URL that cannot be one (the text does not repeat it).
     """
 
     def __init__(self, api_url: str, token: str, transport: httpx.AsyncBaseTransport, timeouts: Timeouts) -> None:
         if not _TOKEN.fullmatch(token):
             raise ValueError("a bot token looks like 123456:ABC…, as BotFather gives it")
+        if urlsplit(api_url).scheme not in ("http", "https") or not urlsplit(api_url).hostname:
+            raise ValueError("the Bot API's URL looks like https://api.telegram.org")
         guard_library_loggers()
         self.bot_id = int(token.partition(":")[0])
         self._base = api_url.rstrip("/")

@@ -14,9 +14,10 @@ import httpx
 
 from addon.store.ports import DocumentToSend, TelegramUnavailable
 from addon.store.records import Document
-from addon.telegram.answers import Rejected, SentFile, file_link, sent_file
+from addon.telegram.answers import Rejected, SentFile, sent_file
 from addon.telegram.bots import Bots, Pair
 from addon.telegram.client import BotApi, Timeouts
+from addon.telegram.deletions import REFUSED_RETRY_AFTER_S, delete, discard
 from addon.telegram.downloads import download
 from addon.telegram.errors import (
     TRANSIENT,
@@ -45,13 +46,12 @@ from addon.telegram.retries import Retries, Time
 DOCUMENT_BYTES_MAX = 20_000_000  # getFile refuses more than 20 MiB; this is inside every reading of "20 MB".
 CAPTION_LENGTH_MAX = 1024
 FILE_NAME_STEM_LENGTH_MAX = 64
-DOWNLOADS_IN_FLIGHT_MAX = 32
-CONNECTIONS_MAX = 128
+# Of all bots together. A download lasts as long as its reader takes, so slow readers must not use up what the others need.
+DOWNLOADS_IN_FLIGHT_MAX = 64
+OTHER_CALLS_IN_FLIGHT_MAX = 8  # Connections for each bot beside uploads, getFile and downloads: forwards and deletions.
+KEEP_ALIVE_S = 30.0  # An idle connection is closed before a server or a firewall forgets it.
 PROGRESS_BYTES_MIN = 65_536  # A failed download that brought at least this much does not use up the attempts.
-REFUSED_RETRY_AFTER_S = 60.0
 UNAUTHORIZED_LINKS_MAX = 2  # 401s on one bot's file links before another bot is asked (tdlib/telegram-bot-api#779).
-
-_DELETE_REFUSED = ("message to delete not found", "message can't be deleted")
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,8 @@ class TelegramDocuments:
         self._send_wait_s_max = send_wait_s_max
         self._read_wait_s_max = read_wait_s_max
         self._document_bytes_max = document_bytes_max
-        self._transport = _transport()
+        of_each_bot = uploads_in_flight_max + get_file_in_flight_max + OTHER_CALLS_IN_FLIGHT_MAX
+        self._transport = _transport(downloads_in_flight_max + of_each_bot * len(bot_tokens))
         bots = [BotApi(api_url, token, self._transport, timeouts or Timeouts()) for token in bot_tokens]
         limits = SendLimits(
             clock,
@@ -137,7 +138,7 @@ class TelegramDocuments:
                     pair,
                     chat_id,
                 ):
-                    sent = await self._send_once(pair.bot, chat_id, document)
+                    sent = await self._send_once(pair.bot, chat_id, document, retries)
             except (RateLimited, ChatMigrated, Unauthorized, Forbidden) as error:
                 retries.count(error)  # `turn` knows by now how long to wait, or which pair to take instead.
             except BadRequest as error:
@@ -168,7 +169,7 @@ class TelegramDocuments:
         if len(document.caption) > CAPTION_LENGTH_MAX or not document.caption.isascii():
             raise ValueError(f"a caption is ASCII and has at most {CAPTION_LENGTH_MAX} characters")
 
-    async def _send_once(self, bot: BotApi, chat_id: int, document: DocumentToSend) -> SentFile:
+    async def _send_once(self, bot: BotApi, chat_id: int, document: DocumentToSend, retries: Retries) -> SentFile:
         part = FilePart("document", file_name(document.document_id), document.path, document.size)
         params: dict[str, str | int | bool] = {
             "chat_id": chat_id,
@@ -178,30 +179,24 @@ class TelegramDocuments:
         }
         answer = sent_file(await bot.call("sendDocument", params, file=part), chat_id=chat_id, size=document.size)
         if isinstance(answer, SentFile) and answer.size is None:
-            answer = await self._with_size(bot, answer, document.size)
+            answer = await self._with_size(bot, answer, document.size, retries)
         if isinstance(answer, Rejected):
             if answer.message_id:
-                await self._delete_rejected(bot, answer)
+                await discard(self._bots, bot, answer.chat_id, answer.message_id)
             raise MalformedAnswer("sendDocument", answer.reason)
         return answer
 
-    async def _with_size(self, bot: BotApi, sent: SentFile, size: int) -> SentFile | Rejected:
+    async def _with_size(self, bot: BotApi, sent: SentFile, size: int, retries: Retries) -> SentFile | Rejected:
         """The answer named no size: ask getFile for it."""
         try:
-            link = file_link(await bot.call("getFile", {"file_id": sent.file_id}))
-        except BotApiError as error:
+            link = await self._links.ask(bot, sent.file_id, retries)
+        except (BotApiError, TelegramUnavailable) as error:
             return Rejected(f"the answer has no size, and {error}", sent.chat_id, sent.message_id)
-        if link is None or link.size != size:
+        if link.size != size:
             return Rejected("neither the answer nor getFile confirm the size", sent.chat_id, sent.message_id)
         return sent
 
-    async def _delete_rejected(self, bot: BotApi, rejected: Rejected) -> None:
-        try:
-            await bot.call("deleteMessage", {"chat_id": rejected.chat_id, "message_id": rejected.message_id})
-        except BotApiError as error:
-            logger.warning("message %d of chat %d is an orphan: %s", rejected.message_id, rejected.chat_id, error)
-
-    async def read(self, document: Document, *, offset: int, length: int) -> AsyncIterator[bytes]:
+    async def read(self, document: Document, *, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """See the port. Raises `ValueError` for a range that does not lie in the document."""
         if offset < 0 or length < 0 or offset + length > document.size:
             raise ValueError(f"bytes {offset}+{length} do not lie in a document of {document.size} bytes")
@@ -211,6 +206,7 @@ class TelegramDocuments:
         position, end = offset, offset + length
         while position < end:
             link = await self._links.link(document, without=without)
+            await retries.wait_out(self._bots.limits.paused_s(link.bot.bot_id, None), "download")
             began = position
             error: BotApiError
             try:
@@ -273,35 +269,7 @@ class TelegramDocuments:
 
     async def delete(self, document: Document) -> bool:
         """See the port. Raises `TelegramUnavailable` where no bot could tell."""
-        retries = Retries(self._time, wait_s_max=self._send_wait_s_max)
-        bots = sorted(self._bots.bots, key=lambda bot: bot.bot_id != document.bot_id)
-        refused: BotApiError | None = None
-        for bot in bots:
-            try:
-                return await self._delete_as(bot, document, retries)
-            except (BadRequest, Unauthorized, Forbidden, ChatMigrated) as error:
-                refused = error
-        raise TelegramUnavailable(
-            f"no bot may delete document {document.document_id}: {refused}", retry_after_s=REFUSED_RETRY_AFTER_S
-        ) from refused
-
-    async def _delete_as(self, bot: BotApi, document: Document, retries: Retries) -> bool:
-        while True:
-            paused_s = self._bots.limits.paused_until_s(bot.bot_id, document.chat_id) - self._time.clock()
-            if paused_s > 0:
-                await retries.wait(paused_s, RateLimited("deleteMessage", paused_s))
-            try:
-                await bot.call("deleteMessage", {"chat_id": document.chat_id, "message_id": document.message_id})
-                return True
-            except RateLimited as error:
-                self._bots.limits.pause(bot.bot_id, document.chat_id, error.retry_after_s)
-                await retries.pause(error)
-            except BadRequest as error:
-                if any(text in error.text for text in _DELETE_REFUSED):
-                    return False
-                raise
-            except TRANSIENT as error:
-                await retries.pause(error)
+        return await delete(self._bots, document, Retries(self._time, wait_s_max=self._send_wait_s_max))
 
     async def close(self) -> None:
         """Let go of every connection."""
@@ -315,9 +283,9 @@ def file_name(document_id: str) -> str:
     return f"{stem}.bin"
 
 
-def _transport() -> httpx.AsyncHTTPTransport:
+def _transport(connections_max: int) -> httpx.AsyncHTTPTransport:
     # No proxy from the environment: it might be the very proxy that this runs in.
     limits = httpx.Limits(
-        max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX, keepalive_expiry=30.0
+        max_connections=connections_max, max_keepalive_connections=connections_max, keepalive_expiry=KEEP_ALIVE_S
     )
     return httpx.AsyncHTTPTransport(trust_env=False, limits=limits)

@@ -56,10 +56,7 @@ class Window:
 
     def earliest_s(self, now_s: float) -> float:
         """When the next message may start; `inf` while only the end of one under way can tell."""
-        rate = self._rate
-        while self._ended and self._ended[0] + rate.window_s <= now_s:
-            self._ended.popleft()
-        used = self._in_flight + len(self._ended)
+        rate, used = self._rate, self._used(now_s)
         if used < rate.burst:
             return now_s
         if used >= rate.count and not self._ended:
@@ -69,6 +66,15 @@ class Window:
             return oldest_s + rate.window_s
         spread_s = (oldest_s + rate.window_s - self._last_start_s) / (rate.count - used + 1)
         return max(now_s, self._last_start_s + spread_s)
+
+    def burst_left(self, now_s: float) -> int:
+        """How many messages may start without any pause between them."""
+        return max(0, self._rate.burst - self._used(now_s))
+
+    def _used(self, now_s: float) -> int:
+        while self._ended and self._ended[0] + self._rate.window_s <= now_s:
+            self._ended.popleft()
+        return self._in_flight + len(self._ended)
 
     def start(self, now_s: float) -> None:
         self._in_flight += 1
@@ -117,6 +123,10 @@ class SendLimits:
             self._sizes.get((bot_id, upload_bytes), now_s),
         )
 
+    def burst_left(self, bot_id: int, chat_id: int) -> int:
+        """How many messages of this bot to this chat its window lets start without any pause between them."""
+        return self._chat(bot_id, chat_id).burst_left(self._clock())
+
     def start(self, bot_id: int, chat_id: int, upload_bytes: int = 0) -> None:
         """A message starts now; `end` must follow, whatever happens."""
         now_s = self._clock()
@@ -147,6 +157,10 @@ class SendLimits:
         """The end of the pauses that hold for calls of this bot to this chat (None: calls without a chat); `-inf` for none."""
         bot_s = self._paused_until_s.get((bot_id, None), -math.inf)
         return max(bot_s, self._paused_until_s.get((bot_id, chat_id), -math.inf))
+
+    def paused_s(self, bot_id: int, chat_id: int | None) -> float:
+        """How much longer the pauses last, in seconds; 0 for none."""
+        return max(0.0, self.paused_until_s(bot_id, chat_id) - self._clock())
 
     def rate(self, chat_id: int) -> Rate:
         """What holds for one bot in this chat."""

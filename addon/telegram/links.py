@@ -18,6 +18,7 @@ from addon.store.records import Document
 from addon.telegram.answers import FileLink, Rejected, file_link, sent_file
 from addon.telegram.bots import Bots, Pair
 from addon.telegram.client import BotApi
+from addon.telegram.deletions import discard
 from addon.telegram.errors import (
     TRANSIENT,
     BadRequest,
@@ -157,7 +158,7 @@ class Links:
         refusals = 0
         while True:
             try:
-                return self._checked(bot, await self._call_get_file(bot, file_id, retries), document)
+                return self._checked(bot, await self.ask(bot, file_id, retries), document)
             except RateLimited as error:
                 self._bots.limits.pause(bot.bot_id, None, error.retry_after_s)
                 await retries.pause(error)
@@ -172,10 +173,9 @@ class Links:
             except TRANSIENT as error:
                 await retries.pause(error)
 
-    async def _call_get_file(self, bot: BotApi, file_id: str, retries: Retries) -> FileLink:
-        paused_s = self._bots.limits.paused_until_s(bot.bot_id, None) - self._time.clock()
-        if paused_s > 0:
-            await retries.wait(paused_s, RateLimited("getFile", paused_s))
+    async def ask(self, bot: BotApi, file_id: str, retries: Retries) -> FileLink:
+        """Ask getFile once. Raises a `BotApiError`, or `TelegramUnavailable` where its turn does not come in time."""
+        await retries.wait_out(self._bots.limits.paused_s(bot.bot_id, None), "getFile")
         try:
             async with asyncio.timeout(self._wait_s_max):
                 await self._slots[bot.bot_id].acquire()
@@ -227,16 +227,10 @@ class Links:
         )
         copy = sent_file(result, chat_id=chat_id, size=document.size)
         if copy.message_id:
-            await self._delete_copy(bot, copy.chat_id, copy.message_id)
+            await discard(self._bots, bot, copy.chat_id, copy.message_id)
         if not isinstance(copy, Rejected):
             return copy.file_id
         if copy.message_id:
             logger.warning("document %s: its message holds something else: %s", document.document_id, copy.reason)
             raise _FileIdLost
         raise MalformedAnswer("forwardMessage", copy.reason)
-
-    async def _delete_copy(self, bot: BotApi, chat_id: int, message_id: int) -> None:
-        try:
-            await bot.call("deleteMessage", {"chat_id": chat_id, "message_id": message_id})
-        except BotApiError as error:
-            logger.warning("a forwarded copy stays behind as message %d of chat %d: %s", message_id, chat_id, error)

@@ -11,7 +11,6 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 READ_BLOCK_BYTES = 1 << 20
 
@@ -52,20 +51,19 @@ class MultipartBody:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield self._head
-        handle = await asyncio.to_thread(open, self._file.path, "rb", 0)
-        try:
-            async for block in self._blocks(handle):
-                yield block
-        finally:
-            handle.close()  # Read-only and unbuffered: closing does no I/O that could block.
+        position = 0
+        while position < self._file.size:
+            block = await asyncio.to_thread(self._read_block, position)
+            if not block:
+                missing = self._file.size - position
+                raise FileChanged(f"{missing} of {self._file.size} bytes are missing at the end of the file to send")
+            position += len(block)
+            yield block
         self.complete = True
         yield self._tail
 
-    async def _blocks(self, handle: BinaryIO) -> AsyncIterator[bytes]:
-        left = self._file.size
-        while left:
-            block = await asyncio.to_thread(handle.read, min(READ_BLOCK_BYTES, left))
-            if not block:
-                raise FileChanged(f"{left} of {self._file.size} bytes are missing at the end of the file to send")
-            left -= len(block)
-            yield block
+    def _read_block(self, position: int) -> bytes:
+        # Opened anew for each block: a send may be cancelled while a thread reads, and then nobody is left to close a file.
+        with self._file.path.open("rb", buffering=0) as file:
+            file.seek(position)
+            return file.read(min(READ_BLOCK_BYTES, self._file.size - position)) or b""

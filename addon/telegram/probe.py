@@ -7,13 +7,13 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from addon.store.probe import ProbeResult
 from addon.telegram.client import BotApi, Timeouts
 from addon.telegram.errors import (
     BadRequest,
@@ -34,16 +34,6 @@ _RIGHTS_OF_CHANNEL = ("can_post_messages", "can_edit_messages", "can_delete_mess
 _ADMINISTRATOR = "make the bot an administrator of the chat with the rights to post, edit and delete messages"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was tried. `subject` says what, `detail` what came of it, `advice` what to do where `ok` is false."""
-
-    subject: str
-    ok: bool
-    detail: str
-    advice: str = ""
-
-
 async def probe(
     api_url: str,
     bot_tokens: Sequence[str],
@@ -52,10 +42,10 @@ async def probe(
     writes: bool,
     wall_clock: Callable[[], float] = time.time,
     timeouts: Timeouts | None = None,
-) -> list[Finding]:
+) -> list[ProbeResult]:
     """Try every bot and every chat. `writes` false changes nothing in Telegram (getMe, getChat, getChatMember); true also sends a
     small document to each chat by each bot, edits, pins, unpins, forwards and deletes it. Never raises for what it finds."""
-    findings: list[Finding] = []
+    findings: list[ProbeResult] = []
     transport = httpx.AsyncHTTPTransport(trust_env=False)
     try:
         for number, token in enumerate(bot_tokens, 1):
@@ -63,7 +53,7 @@ async def probe(
                 bot = BotApi(api_url, token, transport, timeouts or Timeouts())
             except ValueError as error:
                 findings.append(
-                    Finding(f"bot token {number}", False, str(error), "copy the token anew from @BotFather")
+                    ProbeResult(f"bot token {number}", False, str(error), "copy the token anew from @BotFather")
                 )
                 continue
             greeted = await _greet(bot, wall_clock)
@@ -76,22 +66,22 @@ async def probe(
     return findings
 
 
-async def _greet(bot: BotApi, wall_clock: Callable[[], float]) -> list[Finding]:
+async def _greet(bot: BotApi, wall_clock: Callable[[], float]) -> list[ProbeResult]:
     subject = f"bot {bot.bot_id}"
     try:
         answer = await bot.exchange("getMe")
     except BotApiError as error:
         return [_failed(subject, error)]
     result = answer.result if isinstance(answer.result, Mapping) else {}
-    findings = [Finding(subject, True, f"answers as @{result.get('username', '?')}")]
+    findings = [ProbeResult(subject, True, f"answers as @{result.get('username', '?')}")]
     difference_s = clock_difference_s(answer.date, wall_clock())
     if difference_s is None:
-        return [*findings, Finding("clock", True, "the Bot API's answer has no date to compare with")]
+        return [*findings, ProbeResult("clock", True, "the Bot API's answer has no date to compare with")]
     ok = abs(difference_s) <= CLOCK_DIFFERENCE_S_MAX
     detail = f"differs from Telegram's by {difference_s:+.0f} s"
     return [
         *findings,
-        Finding("clock", ok, detail, "" if ok else "set the clock of this machine (NTP): signatures depend on it"),
+        ProbeResult("clock", ok, detail, "" if ok else "set the clock of this machine (NTP): signatures depend on it"),
     ]
 
 
@@ -103,7 +93,7 @@ def clock_difference_s(date: str, now_s: float) -> float | None:
         return None
 
 
-async def _look_at_chat(bot: BotApi, chat_id: int) -> list[Finding]:
+async def _look_at_chat(bot: BotApi, chat_id: int) -> list[ProbeResult]:
     subject = f"bot {bot.bot_id} in chat {chat_id}"
     try:
         chat = await bot.call("getChat", {"chat_id": chat_id})
@@ -114,39 +104,39 @@ async def _look_at_chat(bot: BotApi, chat_id: int) -> list[Finding]:
         member = await bot.call("getChatMember", {"chat_id": chat_id, "user_id": bot.bot_id})
     except BadRequest as error:
         # Not every compatible server has this method; what the bot may do shows with the first document.
-        return [*findings, Finding(f"{subject}: rights", True, f"unknown ({error.text})")]
+        return [*findings, ProbeResult(f"{subject}: rights", True, f"unknown ({error.text})")]
     except BotApiError as error:
         return [*findings, _failed(f"{subject}: rights", error)]
     return [*findings, _judge_rights(f"{subject}: rights", chat, member)]
 
 
-def _judge_chat(subject: str, chat: Any) -> Finding:
+def _judge_chat(subject: str, chat: Any) -> ProbeResult:
     kind = chat.get("type") if isinstance(chat, Mapping) else None
     if kind is not None and chat.get("has_protected_content"):
         advice = "allow saving content in the chat's settings: a lost file_id is won again by forwarding"
-        return Finding(subject, False, f"the {kind} protects its content", advice)
+        return ProbeResult(subject, False, f"the {kind} protects its content", advice)
     if kind in ("channel", "supergroup"):
-        return Finding(subject, True, f"is a {kind}")
-    return Finding(
+        return ProbeResult(subject, True, f"is a {kind}")
+    return ProbeResult(
         subject, False, f"is of type {kind}", "use a private channel (or a supergroup): its message ids are its own"
     )
 
 
-def _judge_rights(subject: str, chat: Any, member: Any) -> Finding:
+def _judge_rights(subject: str, chat: Any, member: Any) -> ProbeResult:
     if not isinstance(member, Mapping):
-        return Finding(subject, True, "unknown")
+        return ProbeResult(subject, True, "unknown")
     status = member.get("status")
     if status in ("left", "kicked"):
-        return Finding(subject, False, f"the bot is {status}", _ADMINISTRATOR)
+        return ProbeResult(subject, False, f"the bot is {status}", _ADMINISTRATOR)
     if status == "creator" or not isinstance(chat, Mapping) or chat.get("type") != "channel":
-        return Finding(subject, True, f"the bot is {status}")
+        return ProbeResult(subject, True, f"the bot is {status}")
     missing = [right for right in _RIGHTS_OF_CHANNEL if member.get(right) is False or status != "administrator"]
     if missing:
-        return Finding(subject, False, f"the bot is {status} without {', '.join(missing)}", _ADMINISTRATOR)
-    return Finding(subject, True, f"the bot is {status} and may post, edit and delete")
+        return ProbeResult(subject, False, f"the bot is {status} without {', '.join(missing)}", _ADMINISTRATOR)
+    return ProbeResult(subject, True, f"the bot is {status} and may post, edit and delete")
 
 
-async def _try_chat(bot: BotApi, chat_id: int) -> list[Finding]:
+async def _try_chat(bot: BotApi, chat_id: int) -> list[ProbeResult]:
     """Post, edit, pin, unpin, forward, delete. Whatever was posted is deleted at the end."""
     subject = f"bot {bot.bot_id} in chat {chat_id}"
     findings = await _look_at_chat(bot, chat_id)
@@ -155,7 +145,7 @@ async def _try_chat(bot: BotApi, chat_id: int) -> list[Finding]:
     message_id = _message_id(posted)
     if not message_id:
         if finding.ok:
-            findings.append(Finding(f"{subject}: post", False, "the answer has no message_id", "try again"))
+            findings.append(ProbeResult(f"{subject}: post", False, "the answer has no message_id", "try again"))
         return findings
     message: dict[str, str | int | bool] = {"chat_id": chat_id, "message_id": message_id}
     quiet = {"disable_notification": True}
@@ -198,16 +188,16 @@ async def _post(bot: BotApi, chat_id: int) -> Any:
         return await bot.call("sendDocument", params, file=part)
 
 
-async def _step(subject: str, call: Awaitable[Any]) -> tuple[Any, Finding]:
+async def _step(subject: str, call: Awaitable[Any]) -> tuple[Any, ProbeResult]:
     try:
         result = await call
     except BotApiError as error:
         return None, _failed(subject, error)
-    return result, Finding(subject, True, "works")
+    return result, ProbeResult(subject, True, "works")
 
 
-def _failed(subject: str, error: BotApiError) -> Finding:
-    return Finding(subject, False, str(error), advice(error))
+def _failed(subject: str, error: BotApiError) -> ProbeResult:
+    return ProbeResult(subject, False, str(error), advice(error))
 
 
 def advice(error: BotApiError) -> str:

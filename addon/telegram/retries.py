@@ -56,9 +56,13 @@ class Retries:
         else:
             longest_s = min(PAUSE_S_FIRST * 2.0 ** (self._failures - 1), PAUSE_S_MAX)
             pause_s = longest_s * (0.5 + self._time.rng.random() / 2)
-        await self.wait(pause_s, error)
+        await self._wait(pause_s, error)
 
-    async def wait(self, pause_s: float, error: BotApiError) -> None:
+    async def wait_out(self, paused_s: float, method: str) -> None:
+        """Wait while a pause lasts that an earlier 429 asked for, or raise `TelegramUnavailable` at once."""
+        await self._wait(paused_s, RateLimited(method, paused_s))
+
+    async def _wait(self, pause_s: float, error: BotApiError) -> None:
         """Wait `pause_s`, or raise `TelegramUnavailable` at once where that ends beyond the deadline."""
         if pause_s <= 0:
             return

@@ -24,7 +24,7 @@ class Standin:
         self.port, self.control_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         bots = [word for token in BOT_TOKENS for word in ("--bot", token)]
-        chats = [word for chat in CHAT_IDS for word in ("--chat", f"{chat}:channel")]
+        chats = [f"--chat={chat}:channel" for chat in CHAT_IDS]
         self.process = LabProcess(
             "stand-in",
             [

@@ -1,0 +1,159 @@
+"""The composition root: the one place that names the implementations of the ports and puts the whole together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+
+from addon.checks import check_all, make_origin
+from addon.config import Bucket as ConfiguredBucket
+from addon.config import Config
+from addon.index.sql_index import open_index
+from addon.origin.client import S3Origin
+from addon.proxy.gateway import Gateway
+from addon.proxy.passage import Passages
+from addon.proxy.switch import Switch
+from addon.s3.address import origin_address
+from addon.service.app import ObjectService
+from addon.service.authorize import Authorizer
+from addon.service.buckets import Bucket, Directory
+from addon.service.forward import Forwarder
+from addon.service.objects import ObjectHandlers
+from addon.service.origin_writes import OriginWrites
+from addon.service.server import LoopbackServer
+from addon.store.cache import DiskCache, MemoryCache
+from addon.store.copier import Copier, CopyLimits
+from addon.store.object_store import ObjectStore
+from addon.store.ports import Documents, Index
+from addon.store.reader import Admission, Reader
+from addon.telegram.documents import TelegramDocuments
+
+logger = logging.getLogger(__name__)
+
+UPLOADS_MAX = 64
+
+
+async def compose(config: Config) -> Gateway:
+    """Build and start everything. Raises what stands in the way; then nothing is left running."""
+    async with AsyncExitStack() as stack:
+        index = await open_index(config.index.url)
+        stack.push_async_callback(index.close)
+        documents = _documents(config, index)
+        stack.push_async_callback(documents.close)
+        origins = {bucket.name: make_origin(bucket) for bucket in config.buckets}
+        for origin in origins.values():
+            if origin is not None:
+                stack.push_async_callback(origin.close)
+        store = await _object_store(config, index, documents, origins)
+        cut_off = await index.resolve_cut_off_origin_writes()
+        if cut_off:
+            logger.warning(
+                "%d writes to the origin were cut off by the last stop; copies of their keys were forgotten", cut_off
+            )
+        copier = Copier(store, origins, _copy_limits(config))
+        gateway = _gateway(config, store, origins, copier, stack)
+        copier.start()
+        stack.push_async_callback(copier.stop)
+        startup_check = asyncio.create_task(_report_failures(config))
+        stack.callback(startup_check.cancel)
+        everything = stack.pop_all()
+    gateway.on_stop(everything.aclose)
+    return gateway
+
+
+def _documents(config: Config, index: Index) -> TelegramDocuments:
+    documents = TelegramDocuments(
+        config.telegram.api_url,
+        [token.get_secret_value() for token in config.telegram.bot_tokens],
+        config.telegram.chat_ids,
+        send_wait_s_max=config.telegram.send_wait_s_max,
+    )
+    remembering: set[asyncio.Task[None]] = set()
+
+    def remember(document_id: str, bot_id: int, file_id: str) -> None:
+        task = asyncio.create_task(index.update_file_id(document_id, bot_id=bot_id, file_id=file_id))
+        remembering.add(task)
+        task.add_done_callback(remembering.discard)
+
+    documents.on_new_file_id(remember)
+    return documents
+
+
+async def _object_store(
+    config: Config, index: Index, documents: Documents, origins: Mapping[str, S3Origin | None]
+) -> ObjectStore:
+    disk = DiskCache(config.cache.dir, config.cache.bytes_max)
+    admission = Admission.for_caches(
+        memory_bytes_max=config.cache.memory_bytes_max, disk_bytes_max=config.cache.bytes_max
+    )
+    reader = Reader(documents, MemoryCache(config.cache.memory_bytes_max), disk, admission)
+    store = ObjectStore(
+        index=index, documents=documents, reader=reader, origins=origins, spool_dir=config.service.spool_dir
+    )
+    await asyncio.to_thread(disk.open)
+    await asyncio.to_thread(store.open)
+    return store
+
+
+def _gateway(
+    config: Config,
+    store: ObjectStore,
+    origins: Mapping[str, S3Origin | None],
+    copier: Copier,
+    stack: AsyncExitStack,
+) -> Gateway:
+    directory = Directory(_bucket(bucket) for bucket in config.buckets)
+    origin_writes = OriginWrites(store)
+    limits = config.service
+    forwarder = Forwarder(store, origins, copier, origin_writes, directory, body_bytes_max=limits.object_bytes_max)
+    handlers = ObjectHandlers(
+        store, forwarder, origin_writes, object_bytes_max=limits.object_bytes_max, uploads_max=UPLOADS_MAX
+    )
+    service = ObjectService(directory, Authorizer(lambda: datetime.now(UTC)), handlers, forwarder)
+    server = LoopbackServer(service, host=limits.host, port=limits.port)
+    server.start()
+    stack.push_async_callback(server.stop)
+    return Gateway(
+        switch=Switch(directory, store, origin_writes),
+        store=store,
+        service=service,
+        service_address=server.address,
+        passages=Passages(store, copier, origin_writes),
+    )
+
+
+def _bucket(bucket: ConfiguredBucket) -> Bucket:
+    origin = bucket.origin
+    return Bucket(
+        name=bucket.name,
+        hosts=frozenset(bucket.hosts),
+        path_hosts=frozenset(bucket.path_hosts),
+        anonymous_read=bucket.anonymous_read,
+        reject_unknown_keys=bucket.unknown_keys == "reject",
+        credentials={
+            credential.access_key_id.get_secret_value(): credential.secret_access_key.get_secret_value()
+            for credential in bucket.credentials
+        },
+        origin=origin_address(origin.endpoint, origin.bucket, origin.addressing) if origin is not None else None,
+        origin_bucket=origin.bucket if origin is not None else None,
+    )
+
+
+def _copy_limits(config: Config) -> CopyLimits:
+    return CopyLimits(
+        concurrency=config.copies.concurrency,
+        object_bytes_max=config.service.object_bytes_max,
+        attempts_max=config.copies.attempts_max,
+        retry_delay_s_min=config.copies.retry_delay_s_min,
+        retry_delay_s_max=config.copies.retry_delay_s_max,
+    )
+
+
+async def _report_failures(config: Config) -> None:
+    """`tgstore check` without its writes: what fails is said in the log, and the addon runs on, because it may heal."""
+    for result in await check_all(config, telegram_writes=False):
+        if not result.ok:
+            logger.warning("check: %s: %s → %s", result.subject, result.detail, result.advice)

@@ -1,0 +1,274 @@
+"""The headers of objects: which of an upload's are kept, and which of the origin's belong to a copy.
+
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html and
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html. A request header that changes what happens, and is not
+built here, is refused with NotImplemented: ignored, it would be a broken promise. `x-amz-expected-bucket-owner` and
+`x-amz-request-payer` are ignored: the bucket is the configured one, and reading costs nobody anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from addon.s3.checksums import CHECKSUM_PREFIX, DIGEST_BYTES
+from addon.s3.errors import S3Error
+from addon.s3.header_values import clean, is_clean
+from addon.s3.http_dates import parse_http_date
+
+DEFAULT_CONTENT_TYPE = "binary/octet-stream"
+META_PREFIX = "x-amz-meta-"
+USER_METADATA_BYTES_MAX = 2048
+STORED_HEADER_BYTES_MAX = 8192
+
+_SINGLE = frozenset({"content-type", "content-disposition", "expires", "x-amz-website-redirect-location"})
+_LISTS = frozenset({"cache-control", "content-encoding", "content-language"})
+
+# Classes whose objects can be read at once, as all objects here can.
+_STORAGE_CLASSES = frozenset(
+    {"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
+)
+_ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+
+# `bucket-owner-…` gives rights to the owner of the bucket, who is the owner of the object here.
+_ANONYMOUS_READ_BY_ACL: Mapping[str, bool] = {
+    "private": False,
+    "bucket-owner-full-control": False,
+    "bucket-owner-read": False,
+    "public-read": True,
+}
+_ACLS_NOT_BUILT = frozenset({"authenticated-read", "aws-exec-read", "public-read-write"})
+
+_REFUSED_ON_PUT = frozenset(
+    {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "x-amz-write-offset-bytes"}
+)
+_REFUSED_ON_DELETE = frozenset({"if-match", "x-amz-if-match-last-modified-time", "x-amz-if-match-size"})
+_REFUSED_PREFIXES = ("x-amz-grant-", "x-amz-object-lock-", "x-amz-server-side-encryption-")
+
+# What an origin says of an object, besides its metadata.
+_ORIGIN_PROPERTIES = frozenset(
+    {
+        "x-amz-expiration",
+        "x-amz-replication-status",
+        "x-amz-storage-class",
+        "x-amz-tagging-count",
+        "x-amz-version-id",
+        "x-rgw-object-type",
+    }
+)
+_ORIGIN_PREFIXES = (META_PREFIX, "x-amz-object-lock-", "x-amz-server-side-encryption")
+_MD5_HEX = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class NewObjectHeaders:
+    """What a PutObject says of its object: `stored` (lower-case names) is given back on reads."""
+
+    stored: Mapping[str, str]
+    anonymous_read: bool
+
+
+def new_object_headers(headers: Sequence[tuple[str, str]]) -> NewObjectHeaders:
+    """Read the headers of a PutObject, whose names are in lower case.
+
+    For a presigned request pass `query.with_hoisted_headers`. Raises InvalidArgument, MetadataTooLarge, InvalidStorageClass,
+    InvalidRedirectLocation, RequestHeaderSectionTooLarge, and NotImplemented for what is not built.
+    """
+    collected = _collect(headers)
+    stored = {name: value for name, value in collected.items() if _is_kept(name)}
+    if "content-encoding" in stored:
+        encoding = without_aws_chunked(stored.pop("content-encoding"))
+        if encoding:
+            stored["content-encoding"] = encoding
+    stored.setdefault("content-type", DEFAULT_CONTENT_TYPE)
+    if not stored["content-type"]:
+        stored["content-type"] = DEFAULT_CONTENT_TYPE
+    _check_sizes(stored)
+    _check_redirect(stored.get("x-amz-website-redirect-location"))
+    storage_class = collected.get("x-amz-storage-class", "STANDARD")
+    _check_storage_class(storage_class)
+    if storage_class != "STANDARD":
+        stored["x-amz-storage-class"] = storage_class
+    if "x-amz-server-side-encryption" in collected:
+        stored["x-amz-server-side-encryption"] = _encryption(collected["x-amz-server-side-encryption"])
+    if collected.get("x-amz-tagging"):
+        raise _not_built("x-amz-tagging")
+    return NewObjectHeaders(stored, _anonymous_read(collected.get("x-amz-acl", "private")))
+
+
+def check_delete_headers(headers: Sequence[tuple[str, str]]) -> None:
+    """Refuse the conditions of a DeleteObject, which are not built: ignored, they would delete too much. Raises NotImplemented."""
+    for name, _ in headers:
+        if name in _REFUSED_ON_DELETE:
+            raise _not_built(name)
+
+
+def without_aws_chunked(content_encoding: str) -> str:
+    """Content-Encoding without the token that only describes the transfer; other values stay as they were spelt."""
+    tokens = [token.strip(" \t") for token in content_encoding.split(",")]
+    kept = [token for token in tokens if token.lower() != "aws-chunked"]
+    return content_encoding if len(kept) == len(tokens) else ",".join(token for token in kept if token)
+
+
+def _collect(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """All headers that matter, cleaned; lists and user metadata that stand more than once are joined, as S3 does."""
+    collected: dict[str, str] = {}
+    for name, raw in headers:
+        if name in _REFUSED_ON_PUT or name.startswith(_REFUSED_PREFIXES):
+            raise _not_built(name)
+        if not (_is_kept(name) or name in _DECIDING):
+            continue
+        value = clean(name, raw)
+        if name not in collected:
+            collected[name] = value
+        elif name in _LISTS or name.startswith(META_PREFIX):
+            collected[name] += f",{value}"
+        else:
+            raise _invalid_argument(f"The header {name} was given more than once.", name, value)
+    return collected
+
+
+_DECIDING = frozenset({"x-amz-acl", "x-amz-storage-class", "x-amz-tagging", "x-amz-server-side-encryption"})
+
+
+def _is_kept(name: str) -> bool:
+    return name in _SINGLE or name in _LISTS or name.startswith(META_PREFIX)
+
+
+def _check_sizes(stored: Mapping[str, str]) -> None:
+    if META_PREFIX in stored:
+        raise _invalid_argument("A user metadata header needs a name.", META_PREFIX, "")
+    user_bytes = sum(
+        len(name) - len(META_PREFIX) + len(value) for name, value in stored.items() if name.startswith(META_PREFIX)
+    )
+    if user_bytes > USER_METADATA_BYTES_MAX:
+        raise S3Error(
+            "MetadataTooLarge",
+            "Your metadata headers exceed the maximum allowed metadata size",
+            details={"Size": str(user_bytes), "MaxSizeAllowed": str(USER_METADATA_BYTES_MAX)},
+        )
+    if sum(len(name) + len(value) for name, value in stored.items()) > STORED_HEADER_BYTES_MAX:
+        raise S3Error(
+            "RequestHeaderSectionTooLarge",
+            "Your request header section exceeds the maximum allowed request header size",
+            details={"MaxSizeAllowed": str(STORED_HEADER_BYTES_MAX)},
+        )
+
+
+def _check_redirect(location: str | None) -> None:
+    if location is not None and not location.startswith(("/", "http://", "https://")):
+        raise S3Error(
+            "InvalidRedirectLocation",
+            "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+        )
+
+
+def _check_storage_class(storage_class: str) -> None:
+    if storage_class in _ARCHIVE_CLASSES:
+        raise S3Error("NotImplemented", f"The storage class {storage_class} is not implemented by tgstore yet.")
+    if storage_class not in _STORAGE_CLASSES:
+        raise S3Error(
+            "InvalidStorageClass",
+            "The storage class you specified is not valid",
+            details={"StorageClassRequested": storage_class},
+        )
+
+
+def _encryption(algorithm: str) -> str:
+    """AES256 asks for encryption at rest with keys of the service, which Telegram's cloud does; keys of one's own it cannot."""
+    if algorithm == "AES256":
+        return algorithm
+    if algorithm in ("aws:kms", "aws:kms:dsse", "aws:fsx"):
+        raise S3Error("NotImplemented", f"The encryption {algorithm} is not implemented by tgstore yet.")
+    raise _invalid_argument(
+        "The encryption method specified is not supported", "x-amz-server-side-encryption", algorithm
+    )
+
+
+def _anonymous_read(acl: str) -> bool:
+    if acl in _ANONYMOUS_READ_BY_ACL:
+        return _ANONYMOUS_READ_BY_ACL[acl]
+    if acl in _ACLS_NOT_BUILT:
+        raise S3Error("NotImplemented", f"The ACL {acl} is not implemented by tgstore yet.")
+    raise _invalid_argument("The canned ACL is not one that S3 knows.", "x-amz-acl", acl)
+
+
+def _not_built(name: str) -> S3Error:
+    return S3Error(
+        "NotImplemented",
+        "A header you provided implies functionality that is not implemented",
+        details={"Header": name},
+    )
+
+
+def _invalid_argument(message: str, name: str, value: str) -> S3Error:
+    return S3Error("InvalidArgument", message, details={"ArgumentName": name, "ArgumentValue": value})
+
+
+class NotAnObject(ValueError):
+    """The origin's answer does not describe one whole object in its stored form; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class OriginCopyHeaders:
+    """What an answer of the origin to a GET says of the object.
+
+    `size` is Content-Length in bytes, None where it was not given; `etag` has no quotes, and `etag_is_md5` says that it must equal
+    the MD5 of the bytes (it does not after a multipart upload, nor with SSE-KMS). `headers` and `checksums` are to be kept.
+    """
+
+    size: int | None
+    etag: str
+    etag_is_md5: bool
+    last_modified_s: int
+    headers: Mapping[str, str]
+    checksums: Mapping[str, str]
+
+
+def headers_from_origin(headers: Sequence[tuple[str, str]]) -> OriginCopyHeaders:
+    """Read the origin's headers for a copy; names are in lower case. Raises `NotAnObject`."""
+    by_name: dict[str, str] = {}
+    for name, value in headers:
+        by_name[name] = f"{by_name[name]},{value}" if name in by_name else value
+    size = by_name.get("content-length")
+    if size is not None and not (size.isascii() and size.isdigit() and len(size) <= 19):
+        raise NotAnObject("its Content-Length is no number")
+    etag = by_name.get("etag", "")
+    if etag.startswith("W/"):
+        raise NotAnObject("its ETag is weak: something on the way has transformed the bytes")
+    etag = etag.strip('"')
+    if not etag or '"' in etag or not etag.isprintable() or not etag.isascii():
+        raise NotAnObject("it has no usable ETag")
+    last_modified_s = parse_http_date(by_name.get("last-modified", ""))
+    if last_modified_s is None:
+        raise NotAnObject("it has no usable Last-Modified")
+    kept = {name: value for name, value in by_name.items() if _belongs_to_copy(name)}
+    if not all(is_clean(value) for value in kept.values()):
+        raise NotAnObject("a header of it holds a character that no header may hold")
+    encrypted = by_name.get("x-amz-server-side-encryption", "AES256") != "AES256"
+    customer_key = "x-amz-server-side-encryption-customer-algorithm" in by_name
+    return OriginCopyHeaders(
+        size=None if size is None else int(size),
+        etag=etag,
+        etag_is_md5=_MD5_HEX.fullmatch(etag) is not None and not encrypted and not customer_key,
+        last_modified_s=last_modified_s,
+        headers=kept,
+        checksums=_checksums(by_name),
+    )
+
+
+def _belongs_to_copy(name: str) -> bool:
+    return name in _SINGLE or name in _LISTS or name in _ORIGIN_PROPERTIES or name.startswith(_ORIGIN_PREFIXES)
+
+
+def _checksums(by_name: Mapping[str, str]) -> dict[str, str]:
+    found = {
+        algorithm: value
+        for algorithm in DIGEST_BYTES
+        if (value := by_name.get(CHECKSUM_PREFIX + algorithm)) is not None and is_clean(value)
+    }
+    checksum_type = by_name.get("x-amz-checksum-type", "")
+    if found and checksum_type in ("FULL_OBJECT", "COMPOSITE"):
+        found["type"] = checksum_type
+    return found
