@@ -138,7 +138,7 @@ class Scene:
         at_origin = s3_client(self.origin)
         at_origin.create_bucket(Bucket=BUCKET)
         for key, seed in OLD_PICTURES.items():
-            at_origin.put_object(Bucket=BUCKET, Key=key, Body=picture(seed), ContentType="image/png")
+            at_origin.put_object(Bucket=BUCKET, Key=key, Body=picture(seed), ContentType="image/png", ACL="public-read")
         self.start_tgstore()
 
     def start_tgstore(self) -> None:

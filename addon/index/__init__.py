@@ -13,3 +13,8 @@
 
 Apart from `sqlite.py` every statement is portable SQL, so that several processes may share a PostgreSQL later.
 """
+
+import logging
+
+# Alembic announces its plugins at INFO when it is imported, in the middle of an operator's start-up log.
+logging.getLogger("alembic").setLevel(logging.WARNING)

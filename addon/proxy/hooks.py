@@ -75,6 +75,7 @@ class Tgstore:
             # A site's visitors come from public addresses. A regular proxy keeps mitmproxy's guard against being an open one.
             ctx.options.update(block_global=False)
         lean.remove_unneeded_addons()
+        lean.quieten_logs()
         self._starting = asyncio.ensure_future(self._start())
 
     async def _start(self) -> None:

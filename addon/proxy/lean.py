@@ -6,6 +6,7 @@ credential and must stand in no log. An addon stays where the operator set one o
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 from mitmproxy import ctx
@@ -16,7 +17,6 @@ UNNEEDED: Mapping[str, tuple[str, ...]] = {
     "anticomp": ("anticomp",),
     "blocklist": ("block_list",),
     "browser": (),
-    "clientplayback": ("client_replay",),
     "comment": (),
     "commandhistory": (),
     "cut": (),
@@ -40,6 +40,16 @@ UNNEEDED: Mapping[str, tuple[str, ...]] = {
     "updatealtsvc": ("keep_alt_svc_header",),
     "upstreamauth": ("upstream_auth",),
 }
+
+
+# mitmproxy's own line for each connection and each stream, and uvicorn's; ours for each request stands in their place.
+CHATTY_LOGGERS = ("mitmproxy.proxy.server", "uvicorn.error")
+
+
+def quieten_logs() -> None:
+    """Warnings only from loggers that would write several lines for each request."""
+    for name in CHATTY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def remove_unneeded_addons() -> list[str]:

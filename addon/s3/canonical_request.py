@@ -2,12 +2,12 @@
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html, "Task 1: Create a Canonical Request".
 
-Text comes in as Latin-1, one character a byte, as it was received; what leaves is the text whose Latin-1 bytes are signed. So the bytes
-that are verified are the bytes that arrived, whatever encoding their sender had in mind.
+Text comes in as Latin-1, one character a byte, as it was received; what leaves is the text whose Latin-1 bytes are signed. So
+the bytes that are verified are the bytes that arrived, whatever encoding their sender had in mind.
 
-A path is never normalised: `//`, `.` and `..` are bytes of a key. It is decoded once and encoded once, never twice, and with the meaning
-that `addon.s3.keys` and `addon.s3.query` give to it: `+` is a plus in a path and a space in a query. Two readings of one spelling would
-let a signature for one key or parameter serve for another.
+A path is never normalised: `//`, `.` and `..` are bytes of a key. It is decoded once and encoded once, never twice, and with
+the meaning that `addon.s3.keys` and `addon.s3.query` give to it: `+` is a plus in a path and a space in a query. Two readings
+of one spelling would let a signature for one key or parameter serve for another.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def canonical_query(parameters: Iterable[tuple[str, str]]) -> str:
 def canonical_headers(names: Sequence[str], values_by_name: Mapping[str, Sequence[str]]) -> str:
     """One line for each signed header, in the order of `names` (lower case).
 
-    Blanks are trimmed and collapsed, values of headers that stand more than once are joined by a comma. A signed header that is absent
-    has the empty value, `expect` excepted: proxies answer `100-continue` themselves and take the header away, and nothing else is
-    ever sent in it.
+    Blanks are trimmed and collapsed, values of headers that stand more than once are joined by a comma. A signed header that is
+    absent has the empty value, `expect` excepted: proxies answer `100-continue` themselves and take the header away, and
+    nothing else is ever sent in it.
     """
     lines = []
     for name in names:

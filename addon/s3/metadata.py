@@ -78,7 +78,7 @@ def new_object_headers(headers: Sequence[tuple[str, str]]) -> NewObjectHeaders:
     collected = _collect(headers)
     stored = {name: value for name, value in collected.items() if _is_kept(name)}
     if "content-encoding" in stored:
-        encoding = without_aws_chunked(stored.pop("content-encoding"))
+        encoding = _stored_encoding(stored.pop("content-encoding"))
         if encoding:
             stored["content-encoding"] = encoding
     stored.setdefault("content-type", DEFAULT_CONTENT_TYPE)
@@ -104,8 +104,13 @@ def check_delete_headers(headers: Sequence[tuple[str, str]]) -> None:
             raise _not_built(name)
 
 
-def without_aws_chunked(content_encoding: str) -> str:
-    """Content-Encoding without the token that only describes the transfer; other values stay as they were spelt."""
+def without_aws_chunked(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The headers with Content-Encoding freed of the token that only describes the transfer; left out where it was alone."""
+    freed = ((name, _stored_encoding(value) if name == "content-encoding" else value) for name, value in headers)
+    return [(name, value) for name, value in freed if value or name != "content-encoding"]
+
+
+def _stored_encoding(content_encoding: str) -> str:
     tokens = [token.strip(" \t") for token in content_encoding.split(",")]
     kept = [token for token in tokens if token.lower() != "aws-chunked"]
     return content_encoding if len(kept) == len(tokens) else ",".join(token for token in kept if token)

@@ -86,8 +86,8 @@ def parse_payload(value: str) -> Payload:
 class ChunkSigning:
     """What the signatures of a body's chunks are computed with.
 
-    The chain begins with `seed_signature`, the verified signature of the request; each chunk signs the one before it, so that no chunk
-    can be left out, repeated or moved. `timestamp` is the request's, `yyyyMMddTHHmmssZ`.
+    The chain begins with `seed_signature`, the verified signature of the request; each chunk signs the one before it, so that
+    no chunk can be left out, repeated or moved. `timestamp` is the request's, `yyyyMMddTHHmmssZ`.
     """
 
     signing_key: bytes = field(repr=False)

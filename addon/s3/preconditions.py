@@ -7,13 +7,14 @@ before: a condition tells whether the object exists (CVE-2024-36107 of MinIO).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from addon.s3.errors import S3Error
 from addon.s3.http_dates import parse_http_date
 
-_ENTITY_TAG = re.compile(r'[ \t]*(?P<weak>W/)?(?:"(?P<quoted>[^"]*)"|(?P<bare>[^",\s]+))[ \t]*(?:,|$)')
+# Possessive throughout: a hostile list must not make the matcher go back and forth.
+_ENTITY_TAG = re.compile(r'[ \t]*+(?P<weak>W/)?(?:"(?P<quoted>[^"]*+)"|(?P<bare>[^",\s]++))[ \t]*+(?:,|$)')
 
 
 def check_read(headers: Mapping[str, str], *, etag: str, last_modified_s: int) -> Literal["ok", "not_modified"]:
@@ -41,10 +42,22 @@ def _matches(field: str, etag: str, *, strong: bool) -> bool:
     """Whether a list of entity tags names `etag`. A weak tag never matches in the strong comparison (RFC 9110, section 8.8.3.2)."""
     if field.strip(" \t") == "*":
         return True
-    return any(
-        (tag["bare"] if tag["quoted"] is None else tag["quoted"]) == etag and not (strong and tag["weak"])
-        for tag in _ENTITY_TAG.finditer(field)
-    )
+    return any(tag == etag and not (strong and weak) for tag, weak in _entity_tags(field))
+
+
+def _entity_tags(field: str) -> Iterator[tuple[str, bool]]:
+    """The tags of a list, each with whether it is weak; an element that is none is passed over."""
+    at = 0
+    while at < len(field):
+        tag = _ENTITY_TAG.match(field, at)
+        if tag is not None:
+            yield tag["bare"] if tag["quoted"] is None else tag["quoted"], tag["weak"] is not None
+            at = tag.end()
+            continue
+        comma = field.find(",", at)
+        if comma < 0:
+            return
+        at = comma + 1
 
 
 def _failed(condition: str) -> S3Error:

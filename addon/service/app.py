@@ -10,10 +10,12 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from addon.s3.errors import S3Error, error_xml
+from addon.s3.http_dates import format_http_date
 from addon.s3.operations import HANDLING, Handling, Operation
 from addon.service.authorize import Authorizer, Call
 from addon.service.buckets import Directory
@@ -88,11 +90,11 @@ class ObjectService:
         handling = HANDLING[operation]
         if handling is Handling.NATIVE:
             return await self._native[operation](call)
+        if handling is Handling.REFUSE:
+            raise not_implemented(operation)
         if call.verified is None:
             raise S3Error("AccessDenied", "Access Denied")
-        if handling is Handling.FORWARD:
-            return await self._forwarder.forward(call)
-        raise not_implemented(operation)
+        return await self._forwarder.forward(call)
 
     def _identify(self, request: S3Request) -> Call:
         addressed = self._directory.find(
@@ -155,8 +157,11 @@ def _request(scope: MutableMapping[str, Any], receive: Receive) -> S3Request:
 
 async def _send_answer(request: S3Request, answer: Answer, send: Send) -> None:
     headers = [*answer.headers]
-    if not any(name == "x-amz-request-id" for name, _ in headers):
+    given = {name for name, _ in headers}
+    if "x-amz-request-id" not in given:
         headers.append(("x-amz-request-id", request.request_id))
+    if "date" not in given:
+        headers.append(("date", format_http_date(int(time.time()))))
     await send(
         {
             "type": "http.response.start",

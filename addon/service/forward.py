@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import BinaryIO
@@ -164,7 +164,7 @@ class Forwarder:
     def _headers(self, call: Call, spooled: SpooledBody | None) -> list[tuple[str, str]]:
         headers = [(name, value) for name, value in call.request.headers if name not in NOT_FORWARDED]
         if spooled is not None:
-            headers = _without_transfer(headers)
+            headers = [pair for pair in without_aws_chunked(headers) if pair[0] not in _CHECKSUM_HEADERS]
             headers += [
                 (f"x-amz-checksum-{name}", value) for name, value in spooled.checksums.items() if name != "type"
             ]
@@ -210,17 +210,6 @@ _CHECKSUM_HEADERS = frozenset(
 def _copy_source(call: Call) -> CopySource | None:
     header = call.header(COPY_SOURCE)
     return parse_copy_source(header) if header is not None else None
-
-
-def _without_transfer(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Headers of a body that is sent anew: without what described its way to us."""
-    kept = []
-    for name, value in headers:
-        if name == "content-encoding":
-            value = without_aws_chunked(value)
-        if value and name not in _CHECKSUM_HEADERS:
-            kept.append((name, value))
-    return kept
 
 
 def _keep(file: BinaryIO, body: VerifiedBody, piece: bytes) -> None:

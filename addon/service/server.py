@@ -28,7 +28,7 @@ class LoopbackServer:
     """One running object service; `address` is where it listens."""
 
     def __init__(self, service: ObjectService, *, host: str, port: int) -> None:
-        self._socket = socket.create_server((host, port), backlog=BACKLOG)
+        self._socket = _listen(host, port)
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
         self._server = _Server(
             uvicorn.Config(
@@ -39,7 +39,7 @@ class LoopbackServer:
                 access_log=False,
                 log_config=None,
                 server_header=False,
-                date_header=True,
+                date_header=False,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=STOP_S_MAX,
             )
@@ -55,3 +55,14 @@ class LoopbackServer:
         self._server.should_exit = True
         if self._task is not None:
             await self._task
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Its protocol is named, because asyncio sets TCP_NODELAY only then, and without that each small answer
+    waits 40 ms for a delayed acknowledgement."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    listening.listen(BACKLOG)
+    return listening

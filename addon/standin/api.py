@@ -47,7 +47,6 @@ class Api:
     ) -> Any:
         """The call's result. Raises ApiError for every way in which it can fail."""
         bot = self._bots.find(route.token, cloud=self._switches.cloud_404_for_malformed)
-        self.limits.check_block(bot.id, chat_number(received) or 0, route.name, self._clock())
         method = METHODS.get(route.name)
         if method is None and route.name != "getupdates":
             raise fail(404, "method not found")

@@ -102,14 +102,15 @@ class Connection:
         """True when both sides are done with this exchange and may begin another."""
         return not self._broken and self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
 
-    async def send_head(self, status: int, headers: list[tuple[str, str]]) -> None:
+    async def send_head(self, status: int, headers: list[tuple[str, str]], body: bytes = b"") -> None:
+        """Send the response's head, and `body` in the same write, so that a short answer is one packet."""
         reason = HTTPStatus(status).phrase.encode("ascii")
         raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
         response = h11.Response(status_code=status, reason=reason, headers=raw)
-        await self.send_raw(self._h11.send(response) or b"", breaks=False)
-
-    async def send_body(self, data: bytes) -> None:
-        await self.send_raw(self._h11.send(h11.Data(data=data)) or b"", breaks=False)
+        head = self._h11.send(response) or b""
+        if body:
+            head += self._h11.send(h11.Data(data=body)) or b""
+        await self.send_raw(head, breaks=False)
 
     async def send_file(self, path: Path, offset: int, length: int) -> None:
         """Send `length` bytes of the file as the body, without them passing through Python where the system can do that."""
@@ -140,7 +141,7 @@ class Connection:
         try:
             self._writer.write(data)
             await self._writer.drain()
-        except (ConnectionError, RuntimeError):
+        except ConnectionError:
             raise ClientGone("the client went away during an answer") from None
 
     async def refuse(self, status: int) -> None:
@@ -175,7 +176,7 @@ class Connection:
         transport.set_write_buffer_limits(high=0)
         try:
             await self._writer.drain()
-        except (ConnectionError, RuntimeError):
+        except ConnectionError:
             raise ClientGone("the client went away during an answer") from None
 
     async def close(self) -> None:

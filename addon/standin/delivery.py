@@ -20,11 +20,10 @@ def spoils_delivery(action: Action | None) -> bool:
 
 async def deliver(connection: Connection, answer: Answer, *, head_only: bool) -> None:
     """Send the answer as it is."""
-    await connection.send_head(answer.status, _headers(answer, answer.length))
-    if not head_only and answer.span is not None and answer.span.length:
+    body = b"" if head_only else answer.body
+    await connection.send_head(answer.status, _headers(answer, answer.length), body)
+    if answer.span is not None and answer.span.length and not head_only:
         await connection.send_file(answer.span.path, answer.span.offset, answer.span.length)
-    elif not head_only and answer.body:
-        await connection.send_body(answer.body)
     await connection.finish()
 
 
@@ -49,10 +48,10 @@ async def deliver_spoilt(
     position = 0
     async for piece in _pieces(answer, limit, piece_bytes):
         sent = flipped(piece, position, action["offset"], action["count"]) if action.kind == "corrupt" else piece
-        await connection.send_raw(sent)
-        position += len(piece)
         if action.kind == "slow":
             await sleep(len(piece) / action["bytes_per_s"])
+        await connection.send_raw(sent)
+        position += len(piece)
     await connection.flush()
     if action.kind == "reset" and action["how"] == "rst":
         connection.abort()

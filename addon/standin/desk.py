@@ -103,7 +103,8 @@ class Desk:
                     entry["document"] = {"id": document.id, "size": document.size, "sha256": document.sha256}
                 messages.append(entry)
             members = {str(bot_id): self._world.chats.member(chat, bot_id).state for bot_id in self._bots.by_id}
-            chats[str(chat.id)] = {**chat_json(chat), "members": members, "messages": messages}
+            pinned = self._world.messages.pinned_ids(chat.id)
+            chats[str(chat.id)] = {**chat_json(chat), "members": members, "messages": messages, "pinned": pinned}
         return {"time": self._clock(), "chats": chats, "faults": self.faults()}
 
     def _existing(self, chat_id: int) -> Chat:

@@ -99,22 +99,23 @@ class Exchange:
         request = _Request(head, route, received, entry)
         try:
             entry.note_request(received.arguments, received.files, received.body_bytes)
-            action = None
-            if not self._is_blocked(request):
+            answer, action = self._still_refused(request), None
+            if answer is None:
                 action = self._faults.match(Subject(entry.method, chat_number(received), received.body_bytes), "call")
-            entry.fault = action.kind if action else entry.fault
-            answer = await self._answer(connection, request, action)
+                entry.fault = action.kind if action else entry.fault
+                answer = await self._answer(connection, request, action)
         finally:
             received.discard()
         await self._send(connection, head, answer, action, entry)
 
-    def _is_blocked(self, request: _Request) -> bool:
-        """True while a 429 that a fault gave is in force: the repeated call then uses up no further fault."""
+    def _still_refused(self, request: _Request) -> Answer | None:
+        """429 again while the wait that a fault asked for is not over; the repeated call uses up no further fault."""
         try:
             self._api.limits.check_block(*request.block_key, self._clock())
-        except ApiError:
-            return True
-        return False
+        except ApiError as error:
+            request.entry.description = error.description
+            return failure(error)
+        return None
 
     async def _receive(self, connection: Connection, head: RequestHead, route: Route, entry: Entry) -> Received:
         chat_id = read_chat_id(dict(parse_urlencoded(route.query)).get("chat_id", ""))

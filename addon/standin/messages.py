@@ -89,6 +89,11 @@ class Messages:
     def unpin_all(self, chat: Chat, bot_id: int) -> None:
         self._database.change("DELETE FROM pins WHERE owner_id = ? AND chat_id = ?", self.owner(chat, bot_id), chat.id)
 
+    def pinned_ids(self, chat_id: int) -> list[int]:
+        """Every pinned message's number, for the control port."""
+        rows = self._database.rows("SELECT message_id FROM pins WHERE chat_id = ? ORDER BY message_id", chat_id)
+        return [row["message_id"] for row in rows]
+
     def pinned(self, chat: Chat, bot_id: int) -> Message | None:
         """The pinned message that was sent last, however early it was pinned (Bot API, ChatFullInfo.pinned_message)."""
         row = self._database.row(

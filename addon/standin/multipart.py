@@ -21,7 +21,10 @@ HASH_PIECE_BYTES = 1024 * 1024
 
 @dataclass(slots=True)
 class ReceivedFile:
-    """A file part on disk: `path` is a temporary file that belongs to the request until a document takes it over."""
+    """A file part on disk: `path` is a temporary file that belongs to the request until a document takes it over.
+
+    `document_id` is that document then, for a second item of an album that names the same part.
+    """
 
     name: str
     raw_file_name: bytes
@@ -29,6 +32,7 @@ class ReceivedFile:
     size: int = 0
     head: bytes = b""
     sha256: str = ""
+    document_id: int | None = None
 
     def compute_sha256(self) -> None:
         """Read the file once and set `sha256`; for a thread where the file is large."""

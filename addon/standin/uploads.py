@@ -65,6 +65,8 @@ def keep(call: Call, source: Source, *, detection: bool) -> Document:
     file = source.file
     if file is None:
         raise ValueError("a source is a file or a document")
+    if file.document_id is not None:
+        return call.world.files.document(file.document_id)
     file_name = clean_file_name(file.raw_file_name)
     kind = detect(file.head, file_name, detection=detection)
     replaced = kind == "animation"
@@ -74,7 +76,7 @@ def keep(call: Call, source: Source, *, detection: bool) -> Document:
         file_name = f"{file_name}.mp4"
     if replaced:
         _transcode(file)
-    return call.world.files.add(
+    document = call.world.files.add(
         file.path,
         size=file.size,
         sha256=file.sha256,
@@ -84,6 +86,8 @@ def keep(call: Call, source: Source, *, detection: bool) -> Document:
         thumbnail=call.switches.thumbnails and has_thumbnail(file.head),
         dedupe=call.switches.dedupe,
     )
+    file.document_id = document.id
+    return document
 
 
 def _mime_type(kind: Kind, file_name: str) -> str:

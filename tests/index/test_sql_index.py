@@ -171,7 +171,7 @@ class IndexMachine(RuleBasedStateMachine):
         assert (record is not None) == (stands and not blocked and job.key not in self.states)
         self.documents |= {extent.document.document_id: extent.document for extent in new.extents}
         if record is not None:
-            assert record.anonymous_read == (job.anonymous_read or self.jobs.pop(job.key).anonymous_read)
+            assert record.anonymous_read == (self.jobs.pop(job.key).anonymous_read or job.anonymous_read)
             self.keep(record)
         elif stands:
             # Whether and when it may be leased again is left to the implementation: take its word.

@@ -1,6 +1,8 @@
 """Calls over the wire with httpx, for the tests of the stand-in."""
 
+import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +10,20 @@ import httpx
 
 from addon.standin.server import StandIn
 from tests.standin_fixture import BOT_A, CHANNEL
+
+CONDITION_S_MAX = 5.0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop run until the condition holds; TimeoutError when it does not within five seconds."""
+    async with asyncio.timeout(CONDITION_S_MAX):
+        while not condition():  # noqa: ASYNC110 - the server in this loop has no event for what a test looks for
+            await asyncio.sleep(0)
+
+
+def executed(standin: StandIn) -> list[dict[str, Any]]:
+    """The log's entries of calls that reached a method."""
+    return [entry for entry in standin.control.log() if entry["executed"]]
 
 
 @dataclass

@@ -7,7 +7,7 @@ import pytest
 
 from addon.standin.server import StandIn
 from addon.standin.switches import Switches
-from tests.standin.asking import Asker
+from tests.standin.asking import Asker, executed, until
 from tests.standin_fixture import BOT_A, BOT_A_ID, CHANNEL, PRIVATE, SettableClock
 
 
@@ -82,17 +82,13 @@ async def test_only_what_others_posted_is_an_update_and_only_for_a_day(
 
 async def test_a_second_poller_ends_the_first(standin: StandIn, bot: Asker) -> None:
     first = asyncio.create_task(bot.refused("getUpdates", timeout=50))
-    async with asyncio.timeout(5):
-        while not any(entry["executed"] for entry in standin.control.log()):
-            await asyncio.sleep(0)
+    await until(lambda: len(executed(standin)) == 1)
     second = asyncio.create_task(bot.result("getUpdates", timeout=50))
     assert await first == (
         409,
         "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running",
     )
-    async with asyncio.timeout(5):
-        while sum(entry["executed"] for entry in standin.control.log()) < 2:
-            await asyncio.sleep(0)
+    await until(lambda: len(executed(standin)) == 2)
     standin.control.chat("post", CHANNEL, text="news")
     assert [update["channel_post"]["text"] for update in await second] == ["news"]
 

@@ -38,6 +38,12 @@ async def test_pinning_uses_up_a_number_in_channels_and_groups_but_not_in_privat
         assert (await bot.send(chat_id=chat_id))["message_id"] == message_id + gap
 
 
+async def test_the_state_shows_what_is_pinned(standin: StandIn, bot: Asker) -> None:
+    await bot.send()
+    await bot.result("pinChatMessage", chat_id=CHANNEL, message_id=2)
+    assert standin.control.state()["chats"][str(CHANNEL)]["pinned"] == [2]
+
+
 async def test_pinning_what_is_not_there(bot: Asker) -> None:
     assert await bot.refused("pinChatMessage", chat_id=CHANNEL, message_id=9) == (
         400,

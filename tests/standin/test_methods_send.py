@@ -45,6 +45,23 @@ async def test_a_number_is_never_given_twice(bot: Asker) -> None:
     assert (await bot.send())["message_id"] == message["message_id"] + 1
 
 
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ('say "hi".bin', "say  hi .bin".replace(" .", ".")),
+        ("dir/part.bin", "part.bin"),
+        ("literal %41.bin", "literal A.bin"),
+        ("x" * 200 + ".bin", "x" * 64 + ".bin"),
+        ("smile 😀.bin", "smile.bin"),
+        ("größe.bin", "größe.bin"),
+        ("a;b.bin", "a;b.bin"),
+        ("", "file"),
+    ],
+)
+async def test_names_are_cleaned(bot: Asker, sent: str, kept: str) -> None:
+    assert (await bot.send(name=sent))["document"]["file_name"] == kept
+
+
 async def test_an_unknown_extension_has_no_mime_type(bot: Asker) -> None:
     assert "mime_type" not in (await bot.send(name="a.unheardof"))["document"]
 

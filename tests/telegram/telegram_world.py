@@ -6,11 +6,13 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from addon.standin.server import StandIn
 from addon.standin.switches import Switches
@@ -19,6 +21,7 @@ from addon.store.records import Document
 from addon.telegram.client import Timeouts
 from addon.telegram.documents import TelegramDocuments
 from tests.standin_fixture import BOT_A, CHANNEL, SettableClock, running_standin
+from tests.telegram.secrecy import assert_no_token
 
 QUICK = Timeouts(connect_s=2.0, stall_s=0.5, answer_s=0.5)
 
@@ -96,6 +99,14 @@ class World:
     def calls(self, method: str) -> list[dict[str, Any]]:
         """What the stand-in's log says about calls of a method (lower case, or "download")."""
         return [entry for entry in self.standin.control.log() if entry["method"] == method]
+
+
+async def fails(error: type[Exception], awaitable: Awaitable[Any]) -> Any:
+    """The error that `awaitable` raised, which holds no token."""
+    with pytest.raises(error) as caught:
+        await awaitable
+    assert_no_token(caught.value)
+    return caught.value
 
 
 @asynccontextmanager

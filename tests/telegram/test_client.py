@@ -8,7 +8,6 @@ import email.policy
 import json
 import logging
 import time
-import traceback
 from pathlib import Path
 
 import httpx
@@ -31,9 +30,8 @@ from addon.telegram.errors import (
 )
 from addon.telegram.multipart import FileChanged, FilePart
 from tests.telegram.scripted_server import Request, answer, reset, scripted_server
+from tests.telegram.secrecy import TOKEN, assert_no_token
 
-TOKEN = "4711:AAsecret-Token_part"
-SECRET = "AAsecret-Token_part"
 QUICK = Timeouts(connect_s=1.0, stall_s=0.3, answer_s=0.3)
 
 
@@ -285,16 +283,3 @@ async def test_a_file_path_that_is_none_is_not_asked_for(path: str) -> None:
 async def everything(bot: BotApi) -> bytes:
     pieces = download(bot, "documents/file_0.bin", size=9, offset=1, length=8, clock=time.monotonic)
     return b"".join([piece async for piece in pieces])
-
-
-def assert_no_token(*things: object, secrets: tuple[str, ...] = (SECRET,)) -> None:
-    """Not in a text; not in an exception, its traceback, its attributes or anything that it hangs on."""
-    for thing in things:
-        text = "".join(traceback.format_exception(thing)) if isinstance(thing, BaseException) else str(thing)
-        seen = thing if isinstance(thing, BaseException) else None
-        while seen is not None:
-            text += repr(seen) + str(seen) + str(getattr(seen, "__dict__", ""))
-            seen = seen.__cause__ or seen.__context__
-        for secret in secrets:
-            assert secret not in text
-            assert secret not in repr(thing)

@@ -3,9 +3,7 @@ the tokens nowhere."""
 
 from __future__ import annotations
 
-import logging
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +11,11 @@ import pytest
 
 from addon.standin.switches import Switches
 from addon.store.ports import DocumentLost, TelegramUnavailable
-from tests.standin_fixture import BOT_A, BOT_A_ID, BOT_B, BOT_B_ID, CHANNEL, GROUP, OTHER_CHANNEL, SUPERGROUP
-from tests.telegram.telegram_world import telegram_world
-from tests.telegram.test_client import assert_no_token as assert_not_in
+from tests.standin_fixture import BOT_A, BOT_A_ID, BOT_B, BOT_B_ID, CHANNEL, GROUP, OTHER_CHANNEL
+from tests.telegram.telegram_world import fails, telegram_world
 
-SECRETS = (BOT_A.partition(":")[2], BOT_B.partition(":")[2])
 CONTENT = random.Random(7).randbytes(300_000)
 RANGES = [(0, len(CONTENT)), (0, 1), (299_999, 1), (100_000, 100_000), (12_345, 200_000)]
-
-
-@pytest.fixture(autouse=True)
-def tokens_show_nowhere(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    caplog.set_level(logging.DEBUG)
-    yield
-    assert_not_in(caplog.text, secrets=SECRETS)
-
-
-async def fails(error: type[Exception], awaitable: Any) -> Exception:
-    with pytest.raises(error) as caught:
-        await awaitable
-    assert_not_in(caught.value, secrets=SECRETS)
-    return caught.value
 
 
 async def test_what_was_sent_is_there_and_is_read_back(tmp_path: Path) -> None:
@@ -361,104 +343,3 @@ async def test_a_transfer_that_breaks_off_is_continued_by_range(tmp_path: Path) 
         world.faults({**RESET, "at": "answer_body", "bytes": 200_000, "how": "fin"}, method="download")
         assert await world.read(document) == CONTENT
         assert 0 < world.calls("download")[-1]["sent_bytes"] < len(CONTENT)
-
-
-async def test_concurrent_reads_of_a_document_ask_for_its_link_once(tmp_path: Path) -> None:
-    import asyncio
-
-    async with telegram_world(tmp_path) as world:
-        document = await world.send(CONTENT)
-        contents = await asyncio.gather(*(world.read(document) for _ in range(10)))
-        assert contents == [CONTENT] * 10
-        assert len(world.calls("getfile")) == 1
-        await world.time.sleep(49 * 60)
-        await world.read(document)
-        assert len(world.calls("getfile")) == 1
-        await world.time.sleep(2 * 60)
-        await world.read(document)
-        assert len(world.calls("getfile")) == 2
-
-
-async def test_a_lost_file_id_is_won_again_by_forwarding_and_told(tmp_path: Path) -> None:
-    async with telegram_world(tmp_path) as world:
-        document = await world.send(CONTENT)
-        world.faults({"kind": "invalid_file_id", "permanent": True}, method="getFile")
-        assert await world.read(document) == CONTENT
-        ((document_id, bot_id, file_id),) = world.won
-        assert (document_id, bot_id) == (document.document_id, BOT_A_ID)
-        assert file_id != document.file_id
-        assert [message["message_id"] for message in world.messages()] == [document.message_id], "the copy is deleted"
-        await world.time.sleep(3600)
-        assert await world.read(document) == CONTENT
-        assert len(world.calls("forwardmessage")) == 1, "the new file_id is remembered"
-
-
-async def test_a_scratch_chat_takes_the_forwarded_copy(tmp_path: Path) -> None:
-    async with telegram_world(tmp_path, scratch_chat_id=SUPERGROUP) as world:
-        document = await world.send(CONTENT)
-        world.faults({"kind": "invalid_file_id", "permanent": True}, method="getFile")
-        assert await world.read(document) == CONTENT
-        (forward,) = world.calls("forwardmessage")
-        assert forward["arguments"]["chat_id"] == str(SUPERGROUP)
-        assert world.messages(SUPERGROUP) == []
-
-
-async def test_another_bot_reads_what_a_bot_sent_that_is_no_longer_configured(tmp_path: Path) -> None:
-    async with telegram_world(tmp_path) as world:
-        document = await world.send(CONTENT)
-        async with telegram_world(tmp_path / "unused") as _:
-            pass
-        other = world.documents.__class__(
-            world.standin.url, (BOT_B,), (CHANNEL,), clock=world.time.clock, sleep=world.time.sleep
-        )
-        try:
-            pieces = [piece async for piece in other.read(document, offset=5, length=200_000)]
-        finally:
-            await other.close()
-        assert b"".join(pieces) == CONTENT[5:200_005]
-
-
-async def test_another_bot_reads_while_file_links_of_the_first_are_refused(tmp_path: Path) -> None:
-    async with telegram_world(tmp_path, tokens=(BOT_A, BOT_B)) as world:
-        document = await world.send(CONTENT)
-        world.standin.control.chat("revoke", bot_id=document.bot_id)
-        assert await world.read(document) == CONTENT
-
-
-async def test_a_message_that_somebody_deleted_is_still_read_by_its_file_id_and_lost_without(tmp_path: Path) -> None:
-    async with telegram_world(tmp_path) as world:
-        document = await world.send(CONTENT)
-        world.standin.control.chat("delete_message", CHANNEL, message_id=document.message_id)
-        assert await world.read(document) == CONTENT
-        world.faults({"kind": "invalid_file_id", "permanent": True}, method="getFile")
-        await world.time.sleep(3600)
-        await fails(DocumentLost, world.read(document))
-
-
-# --- Deleting -----------------------------------------------------------------------------------------------------------------
-
-
-async def test_a_young_message_is_deleted_and_an_old_or_missing_one_is_not(tmp_path: Path) -> None:
-    async with telegram_world(tmp_path) as world:
-        young, old = await world.send(CONTENT, "doc-1"), await world.send(CONTENT[1:], "doc-2")
-        assert await world.documents.delete(young) is True
-        assert [message["message_id"] for message in world.messages()] == [old.message_id]
-        assert await world.documents.delete(young) is False
-        await world.time.sleep(48 * 3600)
-        assert await world.documents.delete(old) is False
-
-
-@pytest.mark.parametrize("name", ["rate", "gateway page", "reset, not done", "broken json"])
-async def test_a_fault_that_passes_is_survived_by_a_deletion(tmp_path: Path, name: str) -> None:
-    async with telegram_world(tmp_path) as world:
-        document = await world.send(CONTENT)
-        world.faults(SEND_HEALS[name], method="deleteMessage")
-        assert await world.documents.delete(document) in (True, False)  # done already when the answer was lost
-        assert world.messages() == []
-
-
-async def test_a_deletion_that_nobody_may_do_is_the_ports_error(tmp_path: Path) -> None:
-    async with telegram_world(tmp_path) as world:
-        document = await world.send(CONTENT)
-        world.standin.control.chat("kick", CHANNEL)
-        await fails(TelegramUnavailable, world.documents.delete(document))

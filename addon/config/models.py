@@ -1,0 +1,122 @@
+"""The sections of the settings file and their keys. `config.example.toml` explains each; here is what they become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from addon.config.values import (
+    ApiUrl,
+    BotToken,
+    BucketName,
+    Bytes,
+    ChatId,
+    Endpoint,
+    FilePath,
+    Hosts,
+    IndexUrl,
+    LoopbackHost,
+    OriginBucketName,
+    PositiveSeconds,
+    Region,
+    Secret,
+    distinct,
+    not_empty,
+)
+
+
+class Section(BaseModel):
+    """What all sections share. Defaults are validated too: so relative paths among them become absolute."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, validate_default=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+
+class Telegram(Section):
+    """The bots and chats that keep the documents. One send waits `send_wait_s_max` seconds at most for Telegram's limits."""
+
+    api_url: ApiUrl = "https://api.telegram.org"
+    bot_tokens: Annotated[tuple[BotToken, ...], Field(strict=False), AfterValidator(not_empty)]
+    chat_ids: Annotated[
+        tuple[ChatId, ...],
+        Field(strict=False),
+        AfterValidator(not_empty),
+        AfterValidator(distinct),
+    ]
+    send_wait_s_max: PositiveSeconds = 25.0
+
+
+class Index(Section):
+    """The database of what is kept where; `url` with an absolute path."""
+
+    url: IndexUrl = "sqlite:///data/tgstore.db"
+
+
+class Cache(Section):
+    """Blocks kept on disk and in memory; sizes in bytes."""
+
+    dir: FilePath = Path("data/cache")
+    bytes_max: Bytes = 2 << 30
+    memory_bytes_max: Bytes = 256 << 20
+
+
+class Service(Section):
+    """The object service on its loopback port (0: any free one). Uploads fill documents in `spool_dir`."""
+
+    host: LoopbackHost = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    object_bytes_max: Bytes = 5 << 30
+    spool_dir: FilePath = Path("data/spool")
+
+
+class Copies(Section):
+    """Background copies: how many at once, and how failures are tried again (the pause doubles, in seconds)."""
+
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 2
+    attempts_max: Annotated[int, Field(ge=1, le=1000)] = 8
+    retry_delay_s_min: PositiveSeconds = 5.0
+    retry_delay_s_max: PositiveSeconds = 3600.0
+
+
+class Credential(Section):
+    """A key pair that clients sign with."""
+
+    access_key_id: Secret
+    secret_access_key: Secret
+
+
+class Origin(Section):
+    """The real bucket, and our own keys for it (both None where it is read without)."""
+
+    endpoint: Endpoint
+    bucket: OriginBucketName
+    region: Region = "us-east-1"
+    addressing: Literal["virtual", "path"] = "virtual"
+    access_key_id: Secret | None = None
+    secret_access_key: Secret | None = None
+
+
+class Bucket(Section):
+    """A bucket that we answer for."""
+
+    name: BucketName
+    hosts: Hosts = ()
+    path_hosts: Hosts = ()
+    anonymous_read: bool = False
+    unknown_keys: Literal["origin", "reject"] = "origin"
+    credentials: Annotated[tuple[Credential, ...], Field(strict=False)] = ()
+    origin: Origin | None = None
+
+
+class Config(Section):
+    """All settings; made by `load_config` only. Paths are absolute where the settings file's is."""
+
+    telegram: Telegram
+    index: Index
+    cache: Cache
+    service: Service
+    copies: Copies
+    buckets: Annotated[tuple[Bucket, ...], Field(strict=False), AfterValidator(not_empty)]
