@@ -46,7 +46,24 @@ ONLY_IN: dict[str, set[str]] = {
 
 # Pure parts: no I/O and no clock.
 PURE = {"s3", "sigv4"}
-IMPURE_MODULES = {"asyncio", "socket", "time", "subprocess", "threading", "os", "pathlib", "tempfile", "random", "secrets", "ssl"}
+IMPURE_MODULES = {
+    "asyncio",
+    "socket",
+    "subprocess",
+    "threading",
+    "os",
+    "pathlib",
+    "tempfile",
+    "random",
+    "secrets",
+    "ssl",
+}
+
+CLOCKS = {
+    *(("time", name) for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "localtime")),
+    *(("datetime", name) for name in ("now", "utcnow", "today")),
+    ("date", "today"),
+}
 
 FILES = sorted(ADDON.rglob("*.py"))
 
@@ -84,6 +101,13 @@ def test_imports_go_down_only(path: Path) -> None:
             assert part in ONLY_IN[top], f"{part} may not import {top}"
         if part in PURE:
             assert top not in IMPURE_MODULES, f"{part} is pure and may not import {top}"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if part_of(path) in PURE], ids=lambda path: path.name)
+def test_pure_parts_read_no_clock(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            assert (node.value.id, node.attr) not in CLOCKS
 
 
 def test_every_part_is_on_the_map() -> None:

@@ -34,9 +34,7 @@ def origin_address(endpoint: str, bucket: str, addressing: Literal["virtual", "p
     """
     parts = urlsplit(endpoint)
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError(
-            f"the endpoint must be a URL like https://s3.example.com, without query or user, not {endpoint!r}"
-        )
+        raise ValueError("the endpoint must be a URL like https://s3.example.com, without query or user")
     if not bucket or not bucket.isascii() or not bucket.isprintable() or any(char in bucket for char in "/?#%@ "):
         raise ValueError(f"not a bucket name: {bucket!r}")
     default_port = _DEFAULT_PORTS[parts.scheme]

@@ -30,20 +30,22 @@ def parse_copy_source(header: str) -> CopySource:
     be seen. A raw `+` is refused too: readers of this header disagree whether it is a plus or a space, and so about the key.
     """
     path, _, query = header.strip(" \t").partition("?")
-    path = path.removeprefix("/")
-    if path.lower().startswith(("arn:", "arn%3a")):
-        raise S3Error("NotImplemented", "Access points as a copy source are not implemented by tgstore yet.")
     if "+" in path:
         raise _invalid("Copy Source must be URL-encoded: write + as %2B and a space as %20")
     try:
-        # The whole is decoded before it is split, as S3 does: the slash after the bucket may be escaped too.
-        bucket, _, key = decode_key(path.replace(" ", "%20"), bytes_max=SOURCE_BYTES_MAX).partition("/")
+        # The whole is decoded before it is split, as S3 does: any of its slashes may be escaped too.
+        source = decode_key(path.replace(" ", "%20"), bytes_max=SOURCE_BYTES_MAX).removeprefix("/")
     except S3Error as error:
         if error.code == "KeyTooLongError":
             raise
         raise _invalid("Invalid copy source encoding.") from None
+    if source.lower().startswith("arn:"):
+        raise S3Error("NotImplemented", "Access points as a copy source are not implemented by tgstore yet.")
+    bucket, _, key = source.partition("/")
     if not bucket or not key:
         raise _invalid("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
+    if len(key.encode()) > KEY_BYTES_MAX:
+        raise S3Error("KeyTooLongError", "Your key is too long")
     version_id = None
     if query:
         name, _, version_id = query.partition("=")

@@ -12,7 +12,7 @@ from addon.standin.failures import ApiError, BareError
 from addon.standin.multipart import ARGUMENT_BYTES_MAX, MultipartReader, ReceivedFile
 
 BODY_BYTES_MAX = 4000 * 1024 * 1024
-HASH_INLINE_BYTES_MAX = 256 * 1024
+HASH_INLINE_BYTES_MAX = 2 * 1024 * 1024
 INFLATED_PIECE_BYTES_MAX = 1024 * 1024
 
 

@@ -19,24 +19,32 @@ from addon.store import layout
 from addon.store.ports import Documents, DocumentToSend, Index
 from addon.store.records import BLOCK_BYTES, Document, Extent
 
+# Bytes are hashed and written in pieces of this size, in a worker thread, while the next piece arrives.
+PIECE_BYTES = BLOCK_BYTES // 4
 # While this many documents of one upload are being sent, its next bytes wait: it bounds the spool at (n + 1) documents an upload.
 SENDS_UNDER_WAY_MAX = 2
 
 
 class _Filling:
-    """The document that is being filled."""
+    """The document that is being filled, in pieces that never cross a block's end."""
 
     def __init__(self, folder: Path) -> None:
         self.document_id = uuid.uuid4().hex
         self.path = folder / f"{self.document_id}.part"
         self.file: BinaryIO = self.path.open("xb", buffering=0)
         self.length = 0
-        self.block_sha256s = bytearray()
+        self._sha256s: list[hashlib._Hash] = []
 
-    def append(self, block: bytes) -> None:
-        self.file.write(block)
-        self.block_sha256s += hashlib.sha256(block).digest()
-        self.length += len(block)
+    def append(self, piece: bytes) -> None:
+        self.file.write(piece)
+        if self.length % BLOCK_BYTES == 0:
+            self._sha256s.append(hashlib.sha256())
+        self._sha256s[-1].update(piece)
+        self.length += len(piece)
+
+    @property
+    def block_sha256s(self) -> bytes:
+        return b"".join(sha256.digest() for sha256 in self._sha256s)
 
     def discard(self) -> None:
         self.file.close()
@@ -72,10 +80,9 @@ class Upload:
         self._slots = asyncio.Semaphore(SENDS_UNDER_WAY_MAX)
         self._finished = False
         self._offset = 0
-        self._blocks = 0
+        self._keeping: asyncio.Future[None] | None = None
+        self._beginning: list[bytes] = []
         self.size = 0
-        self.only_block: bytes | None = None
-        """The object's bytes where they are one block: what is worth keeping at hand."""
 
     async def __aenter__(self) -> Upload:
         return self
@@ -84,20 +91,26 @@ class Upload:
         if not self._finished:
             await self._undo()
 
+    @property
+    def only_block(self) -> bytes | None:
+        """The object's bytes where they are one block: what is worth keeping at hand. None for a larger or empty object."""
+        return b"".join(self._beginning) if 0 < self.size <= BLOCK_BYTES else None
+
     async def write(self, data: bytes) -> None:
         """Take the next bytes of the object. Raises what sending raised, as soon as it is known."""
         self.size += len(data)
         self._pending += data
-        while len(self._pending) >= BLOCK_BYTES:
-            block = bytes(memoryview(self._pending)[:BLOCK_BYTES])
-            del self._pending[:BLOCK_BYTES]
-            await self._keep(block)
+        while len(self._pending) >= PIECE_BYTES:
+            piece = bytes(memoryview(self._pending)[:PIECE_BYTES])
+            del self._pending[:PIECE_BYTES]
+            await self._keep(piece)
 
     async def seal(self) -> None:
-        """No more bytes come: the last block has been observed when this returns, so digests are complete."""
+        """No more bytes come: the last one has been observed when this returns, so digests are complete."""
         if self._pending:
-            block, self._pending = bytes(self._pending), bytearray()
-            await self._keep(block)
+            piece, self._pending = bytes(self._pending), bytearray()
+            await self._keep(piece)
+        await self._kept()
 
     async def finish(self) -> tuple[Extent, ...]:
         """Send what is left; returns the object's extents once Telegram has acknowledged all of them."""
@@ -107,26 +120,30 @@ class Upload:
         self._finished = True
         return extents
 
-    async def abandon(self, extents: tuple[Extent, ...]) -> None:
-        """The extents will not be used: their documents are recorded as garbage."""
-        await self._index.add_documents([extent.document for extent in extents], now_s=self._now_s())
-
-    async def _keep(self, block: bytes) -> None:
+    async def _keep(self, piece: bytes) -> None:
+        await self._kept()
         for send in self._sends:
             if send.done():
                 send.result()
-        if self._filling is not None and self._filling.length + len(block) > self._extent_bytes_max:
+        if self._filling is not None and self._filling.length + len(piece) > self._extent_bytes_max:
             await self._slots.acquire()
             self._hand_over(last=False)
-        await asyncio.to_thread(self._keep_in_thread, block)
+        if self.size <= BLOCK_BYTES:
+            self._beginning.append(piece)
+        else:
+            self._beginning.clear()
+        self._keeping = asyncio.get_running_loop().run_in_executor(None, self._keep_in_thread, piece)
 
-    def _keep_in_thread(self, block: bytes) -> None:
-        self._blocks += 1
-        self.only_block = block if self._blocks == 1 else None
-        self._observe(block)
+    async def _kept(self) -> None:
+        """Wait for the piece in the worker thread. Shielded: nobody may close the file under a thread that still writes."""
+        if self._keeping is not None:
+            await asyncio.shield(self._keeping)
+
+    def _keep_in_thread(self, piece: bytes) -> None:
+        self._observe(piece)
         if self._filling is None:
             self._filling = _Filling(self._spool_dir)
-        self._filling.append(block)
+        self._filling.append(piece)
 
     def _hand_over(self, *, last: bool) -> None:
         filling, self._filling = self._filling, None
@@ -138,7 +155,7 @@ class Upload:
         try:
             padding = layout.padding_bytes(filling.length, self._randbelow)
             os.truncate(filling.path, filling.length + padding)
-            sha256s = bytes(filling.block_sha256s)
+            sha256s = filling.block_sha256s
             document = await self._documents.send(
                 DocumentToSend(
                     document_id=filling.document_id,
@@ -165,6 +182,8 @@ class Upload:
                 self._slots.release()
 
     async def _undo(self) -> None:
+        if self._keeping is not None:
+            await asyncio.wait([self._keeping])
         if self._filling is not None:
             self._filling.discard()
             self._filling = None

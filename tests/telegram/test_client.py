@@ -258,6 +258,15 @@ async def test_an_upload_cut_off_in_the_middle_was_certainly_not_carried_out(tmp
     assert caught.value.ambiguous is False
 
 
+async def test_an_upload_whose_answer_is_lost_may_have_been_carried_out(tmp_path: Path) -> None:
+    (tmp_path / "document").write_bytes(b"abc")
+    async with scripted_server(_reset) as server, httpx.AsyncHTTPTransport() as transport:
+        bot = BotApi(server.url, TOKEN, transport, QUICK)
+        with pytest.raises(NetworkFailure) as caught:
+            await bot.call("sendDocument", file=FilePart("document", "a.bin", tmp_path / "document", 3))
+    assert caught.value.ambiguous is True
+
+
 async def test_the_line_that_httpx_writes_for_each_url_is_redacted_for_everyone(caplog) -> None:
     async def handle(request: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(answer({"ok": True, "result": True}))

@@ -159,6 +159,28 @@ def test_a_burst_starts_at_once_and_the_rest_is_spread() -> None:
     assert clock.now_s < limits.earliest_s(1, -100) <= clock.now_s + 6
 
 
+def test_a_message_holds_its_place_until_the_window_has_passed_after_its_end() -> None:
+    """Telegram may have counted it at the very end of a long upload."""
+    clock = Clock()
+    limits = SendLimits(clock, bot_rate=Rate(1000, 1.0, 1000))
+    for _ in range(GROUP_RATE.count):
+        limits.start(1, -100)
+    assert limits.earliest_s(1, -100) == math.inf
+    clock.now_s += 50
+    for _ in range(GROUP_RATE.count):
+        limits.end(1, -100)
+    assert limits.earliest_s(1, -100) == clock.now_s + GROUP_RATE.window_s
+
+
+def test_a_message_that_telegram_cannot_have_seen_gives_its_place_back() -> None:
+    clock = Clock()
+    limits = SendLimits(clock)
+    for _ in range(GROUP_RATE.burst):
+        limits.start(1, -100)
+        limits.end(1, -100, counted=False)
+    assert limits.earliest_s(1, -100) == clock.now_s
+
+
 def test_a_pause_holds_exactly_for_those_who_share_it() -> None:
     clock = Clock()
     limits = SendLimits(clock)
