@@ -8,7 +8,7 @@ The map, outermost layer first; imports go down only (`tests/test_architecture.p
     service/             the object service: an ASGI application that authenticates and answers S3 requests
     store/               what keeping an object means: records, layout, object store, migrator; the ports that it needs
     s3/, sigv4.py        pure S3 protocol and signatures: no I/O, no clock
-    config.py            settings, validated and frozen; imported by the composition root, the commands and proxy/
+    config/              settings, validated and frozen; imported by the composition root, the commands and proxy/
 
 Implementations of the ports that `store/ports.py` declares, seen only by the composition root:
 

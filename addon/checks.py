@@ -115,5 +115,5 @@ def _check_loop(bucket: Bucket) -> ProbeResult:
 
 def _addresses(host: str) -> set[str]:
     with contextlib.suppress(OSError):
-        return {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+        return {str(entry[4][0]) for entry in socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)}
     return set()

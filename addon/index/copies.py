@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlalchemy import Connection, Row, and_, delete, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, insert, select, update
 
 from addon.index import objects
 from addon.index.rows import copy_job_of, key_bytes
@@ -66,6 +66,12 @@ def lease_copy(connection: Connection, now_s: float, lease_s: float) -> CopyJob 
     return job
 
 
+def extend_lease(connection: Connection, job: CopyJob, now_s: float, lease_s: float) -> bool:
+    """See `Index.extend_lease`."""
+    extended = connection.execute(update(copy_jobs).where(_is_leased_as(job)).values(not_before_s=now_s + lease_s))
+    return extended.rowcount == 1
+
+
 def commit_copy(connection: Connection, job: CopyJob, new: NewObject, now_s: float) -> ObjectRecord | None:
     """See `Index.commit_copy`. Where a write to the origin is under way the job waits again: if that write fails, the copy is
     still wanted. An anonymous read that was granted since the job was leased counts."""
@@ -91,12 +97,17 @@ def release_copy(connection: Connection, job: CopyJob, state: CopyState, not_bef
     """See `Index.release_copy`. Whose lease ran out and was given to another has nothing to put back."""
     connection.execute(
         update(copy_jobs)
-        .where(
-            copy_jobs.c.job_id == job.job_id,
-            copy_jobs.c.state == CopyState.RUNNING.value,
-            copy_jobs.c.attempts == job.attempts,
-        )
+        .where(_is_leased_as(job))
         .values(state=state.value, not_before_s=not_before_s, reason=_printable(reason))
+    )
+
+
+def _is_leased_as(job: CopyJob) -> ColumnElement[bool]:
+    """The job is running, and by this lease: each lease counts an attempt."""
+    return and_(
+        copy_jobs.c.job_id == job.job_id,
+        copy_jobs.c.state == CopyState.RUNNING.value,
+        copy_jobs.c.attempts == job.attempts,
     )
 
 

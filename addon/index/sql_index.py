@@ -152,6 +152,9 @@ class SqlIndex:
     async def lease_copy(self, *, now_s: float, lease_s: float) -> CopyJob | None:
         return await self._write(copies.lease_copy, now_s, lease_s)
 
+    async def extend_lease(self, job: CopyJob, *, now_s: float, lease_s: float) -> bool:
+        return await self._write(copies.extend_lease, job, now_s, lease_s)
+
     async def commit_copy(self, job: CopyJob, new: NewObject) -> ObjectRecord | None:
         if (job.bucket, job.key) != (new.bucket, new.key):
             raise ValueError("a copy must be committed under the key of its job")

@@ -122,7 +122,7 @@ class S3Origin:
             wire.method,
             httpx.URL(scheme=self.address.scheme, host=self.address.host, port=self.address.port),
             headers=list(wire.headers),
-            stream=_Body(request.body),
+            stream=_Body(request.body, request.content_length),
             extensions={"target": wire.target, "timeout": self._timeouts},
         )
         with _mapped():
@@ -168,15 +168,22 @@ class S3Origin:
 
 
 class _Body(httpx.AsyncByteStream):
-    """A request's body as httpx wants it."""
+    """A request's body as httpx wants it, held to the length that its headers announce."""
 
-    def __init__(self, pieces: AsyncIterator[bytes] | None) -> None:
-        self._pieces = pieces
+    def __init__(self, pieces: AsyncIterator[bytes] | None, length: int) -> None:
+        self._pieces, self._length = pieces, length
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._pieces is not None:
-            async for piece in self._pieces:
-                yield piece
+        if self._pieces is None:
+            return
+        size = 0
+        async for piece in self._pieces:
+            size += len(piece)
+            if size > self._length:
+                raise OriginUnavailable(f"more than the announced {self._length} bytes came to be sent to the origin")
+            yield piece
+        if size < self._length:
+            raise OriginUnavailable(f"{size} of the announced {self._length} bytes came to be sent to the origin")
 
 
 async def _pieces(answer: httpx.Response) -> AsyncGenerator[bytes, None]:

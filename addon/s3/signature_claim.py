@@ -108,6 +108,7 @@ class Claim:
 
 
 def take_apart(request: SignedRequest) -> Received:
+    """Find the claims of a request. Never raises."""
     headers: dict[str, list[str]] = {}
     for name, value in request.headers:
         headers.setdefault(name.lower(), []).append(value)
@@ -142,6 +143,7 @@ def _key_of_credential(credential: str, scope_parts: int = 4) -> str:
 
 
 def read_claim(received: Received, service: str) -> Claim:
+    """The one claim of a request, well-formed. Raises S3Error; AccessDenied where there is none."""
     authorization = received.headers.get("authorization")
     mechanisms = (authorization is not None, received.claims_sigv4_query, received.claims_sigv2_query)
     if sum(mechanisms) > 1 or (authorization is not None and len(authorization) > 1):
@@ -257,13 +259,13 @@ def _header_payload(received: Received) -> Payload:
 
 def _read_query_claim(received: Received, service: str) -> Claim:
     values = _presigned_parameters(received)
+    if values.get("X-Amz-Algorithm", "").startswith(_SIGV4A_ALGORITHM_PREFIX):
+        raise _sigv4a("X-Amz-Algorithm")
     if any(not values.get(name) for name in _PRESIGNED_REQUIRED):
         raise _query_malformed(
             "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, "
             "X-Amz-SignedHeaders, and X-Amz-Expires parameters."
         )
-    if values["X-Amz-Algorithm"].startswith(_SIGV4A_ALGORITHM_PREFIX):
-        raise _sigv4a("X-Amz-Algorithm")
     if values["X-Amz-Algorithm"] != ALGORITHM:
         raise _query_malformed('X-Amz-Algorithm only supports "AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256"')
     key_id, scope_date, region = _read_credential(values["X-Amz-Credential"], service, _credential_malformed)

@@ -84,14 +84,14 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         dest="bots",
         metavar="TOKEN",
-        help="a bot's token, NUMBER:SECRET; may be repeated (default: two sample bots)",
+        help=f"a bot's token, NUMBER:SECRET; may be repeated (default: two sample bots, the first {DEFAULT_BOTS[0]})",
     )
     parser.add_argument(
         "--chat",
         action="append",
         dest="chats",
         metavar="ID:TYPE",
-        help="a chat; may be repeated. Write --chat=-100...:channel (default: one channel, -1001234567890)",
+        help="a chat; may be repeated (default: one channel, -1001234567890)",
     )
     parser.add_argument(
         "--seed", type=int, default=0, help="decides the file_ids of a new folder, and chance in faults"
@@ -165,9 +165,20 @@ def _switches(arguments: argparse.Namespace) -> Switches:
     )
 
 
+def _with_chats_joined(argv: Sequence[str]) -> list[str]:
+    """Write `--chat -100...` as `--chat=-100...`: argparse would take the number of a channel for an option."""
+    joined: list[str] = []
+    for argument in argv:
+        if joined and joined[-1] == "--chat":
+            joined[-1] = f"--chat={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the options and serve; 2 is returned, with the reason on standard error, where they cannot be used."""
-    arguments = make_parser().parse_args(argv)
+    arguments = make_parser().parse_args(_with_chats_joined(sys.argv[1:] if argv is None else argv))
     try:
         return run(
             arguments.folder,

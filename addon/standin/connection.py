@@ -151,11 +151,16 @@ class Connection:
         await self.close()
 
     async def wait_gone(self, seconds: float | None) -> bool:
-        """Wait until the client goes away or `seconds` have passed; whether it is gone."""
+        """Wait until the client goes away or `seconds` have passed; whether it is gone.
+
+        What it sends meanwhile is kept for the next request; one that sends more than a head may hold counts as gone.
+        """
+        kept_bytes = 0
         try:
             async with asyncio.timeout(seconds):
-                while piece := await self._reader.read(READ_BYTES):
+                while (piece := await self._reader.read(READ_BYTES)) and kept_bytes <= HEAD_BYTES_MAX:
                     self._h11.receive_data(piece)
+                    kept_bytes += len(piece)
         except TimeoutError:
             return False
         except (ConnectionError, h11.RemoteProtocolError):

@@ -25,6 +25,9 @@ class Downloads:
         """Answer 404 for this path the next `times` times."""
         self._misses[bot_id, path] = times
 
+    def clear(self) -> None:
+        self._misses.clear()
+
     def answer(self, route: Route, head: RequestHead, world: World, now: float) -> Answer:
         not_found = failure(ApiError(404, "Not Found"))
         try:

@@ -98,7 +98,8 @@ class Exchange:
             return
         request = _Request(head, route, received, entry)
         try:
-            entry.note_request(received.arguments, received.files, received.body_bytes)
+            place = {"file_path": route.name, "range": head.header("range")} if route.kind == "file" else {}
+            entry.note_request({**received.arguments, **place}, received.files, received.body_bytes)
             answer, action = self._still_refused(request), None
             if answer is None:
                 action = self._faults.match(Subject(entry.method, chat_number(received), received.body_bytes), "call")

@@ -22,6 +22,7 @@ from addon.standin.exchange import Exchange
 from addon.standin.failures import ApiError, BareError
 from addon.standin.faults import Faults
 from addon.standin.limits import Limits
+from addon.standin.lock import FolderLock
 from addon.standin.log import Log
 from addon.standin.switches import Switches
 from addon.standin.world import World
@@ -74,6 +75,7 @@ class StandIn:
         self._connections: set[asyncio.Task[None]] = set()
         self._url = self._control_url = ""
         self._desk: Desk | None = None
+        self._lock: FolderLock | None = None
 
     @property
     def url(self) -> str:
@@ -97,20 +99,32 @@ class StandIn:
         return self._base_clock() + self._offset_s
 
     async def start(self) -> None:
-        """Open the folder and listen. Raises OSError where the port is taken."""
-        main, test = World(self.folder, seed=self._seed), World(self.folder / "test", seed=self._seed + 1)
-        self._worlds = (main, test)
-        self._offset_s = main.clock_offset_s
-        for world in self._worlds:
-            world.populate(self._chats, self.now())
-        faults, log = Faults(self._seed), Log()
+        """Open the folder and listen. Raises OSError where the port is taken or another stand-in uses the folder."""
+        self._lock = FolderLock(self.folder)
+        try:
+            main, test = World(self.folder, seed=self._seed), World(self.folder / "test", seed=self._seed + 1)
+            self._worlds = (main, test)
+            self._offset_s = main.clock_offset_s
+            for world in self._worlds:
+                world.populate(self._chats, self.now())
+            exchange, self._desk = self._compose(main, test)
+            self._url = await self._listen(self._port, exchange.run)
+            if self._control_port is not None:
+                self._control_url = await self._listen(self._control_port, ControlPort(self._desk).run)
+        except BaseException:
+            await self.stop()
+            raise
+
+    def _compose(self, main: World, test: World) -> tuple[Exchange, Desk]:
+        """Everything that serves requests about these two worlds, and what takes orders about the first."""
+        faults, log, downloads = Faults(self._seed), Log(), Downloads(self._bots, self.switches)
         api = Api(
             bots=self._bots, switches=self.switches, limits=Limits(self.switches), clock=self.now, sleep=self._sleep
         )
         exchange = Exchange(
-            worlds=self._worlds,
+            worlds=(main, test),
             api=api,
-            downloads=Downloads(self._bots, self.switches),
+            downloads=downloads,
             faults=faults,
             log=log,
             switches=self.switches,
@@ -125,9 +139,10 @@ class StandIn:
             api.limits = Limits(self.switches)
             faults.clear()
             log.clear()
+            downloads.clear()
             self._bots.revive_all()
 
-        self._desk = Desk(
+        desk = Desk(
             world=main,
             bots=self._bots,
             faults=faults,
@@ -137,13 +152,7 @@ class StandIn:
             reset=reset,
             wake=api.pollers.wake,
         )
-        try:
-            self._url = await self._listen(self._port, exchange.run)
-            if self._control_port is not None:
-                self._control_url = await self._listen(self._control_port, ControlPort(self._desk).run)
-        except BaseException:
-            await self.stop()
-            raise
+        return exchange, desk
 
     def _advance(self, seconds: float) -> None:
         self._offset_s += seconds
@@ -206,8 +215,9 @@ class StandIn:
         self._servers.clear()
         for world in self._worlds or ():
             world.close()
-        self._worlds = None
-        self._desk = None
+        if self._lock is not None:
+            self._lock.release()
+        self._worlds = self._desk = self._lock = None
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -35,8 +35,8 @@ from addon.store.writer import Upload
 
 logger = logging.getLogger(__name__)
 
-# A job that nobody has finished for this long is taken up again: its process was killed.
-LEASE_S = 3600.0
+# A job whose worker has not held on to it for this long is taken up again: its process was killed.
+LEASE_S = 60.0
 # How often the jobs that wait for their time are looked at; a new job wakes a worker at once.
 POLL_S = 2.0
 
@@ -109,12 +109,15 @@ class Copier:
     async def _run(self, job: CopyJob) -> None:
         """One attempt, and what becomes of the job."""
         try:
-            record = await self.copy(job)
+            record = await self._copy_while_held(job)
         except CannotCopy as reason:
             await self._release(job, CopyState.SKIPPED, 0.0, str(reason))
-        except (OriginRefused, StoreError) as failure:
-            if isinstance(failure, IndexUnavailable):
-                raise
+        except IndexUnavailable:
+            raise
+        except OriginRefused as refusal:
+            # Final for this attempt. The next client who reads the key at the origin orders the copy anew.
+            await self._release(job, CopyState.FAILED, 0.0, str(refusal))
+        except StoreError as failure:
             await self._try_again(job, failure)
         except asyncio.CancelledError:
             with contextlib.suppress(IndexUnavailable):
@@ -123,6 +126,28 @@ class Copier:
         else:
             outcome = "copied" if record is not None else "not copied: the key was written or deleted meanwhile"
             logger.info("%s/%s: %s", job.bucket, job.key.encode("unicode_escape").decode(), outcome)
+
+    async def _copy_while_held(self, job: CopyJob) -> object | None:
+        """Copy, and hold on to the job meanwhile; break off as soon as it is gone, because the copy could not commit."""
+        copying = asyncio.create_task(self.copy(job))
+        holding = asyncio.create_task(self._hold(job))
+        try:
+            await asyncio.wait({copying, holding}, return_when=asyncio.FIRST_COMPLETED)
+            return copying.result() if copying.done() else None
+        finally:
+            copying.cancel()
+            holding.cancel()
+            await asyncio.gather(copying, holding, return_exceptions=True)
+
+    async def _hold(self, job: CopyJob) -> None:
+        """Returns when the job is not ours any more."""
+        held = True
+        while held:
+            await asyncio.sleep(LEASE_S / 3)
+            try:
+                held = await self._store.index.extend_lease(job, now_s=self._store.now_s(), lease_s=LEASE_S)
+            except IndexUnavailable as failure:
+                logger.warning("a copy goes on without its lease: %s", failure)
 
     async def copy(self, job: CopyJob) -> object | None:
         """Copy one key now. None where a newer write or delete won. Raises `CannotCopy` and the ports' errors."""
@@ -133,7 +158,9 @@ class Copier:
             async with origin.get_object(job.key) as answer:
                 return await self._take(job, answer)
         except OriginRefused as refusal:
-            raise CannotCopy(f"the origin answered {refusal.status}: {refusal}") from None
+            if "InvalidObjectState" in str(refusal):
+                raise CannotCopy(f"it is in an archive tier: {refusal}") from None
+            raise
 
     async def _take(self, job: CopyJob, answer: OriginResponse) -> object | None:
         try:

@@ -123,6 +123,9 @@ class Index(Protocol):
     async def lease_copy(self, *, now_s: float, lease_s: float) -> CopyJob | None:
         """Take the next job that is due (also one whose lease has run out), marking it RUNNING and counting an attempt."""
 
+    async def extend_lease(self, job: CopyJob, *, now_s: float, lease_s: float) -> bool:
+        """Hold on to a job that takes longer. False: it is not ours any more (removed, or leased to another)."""
+
     async def commit_copy(self, job: CopyJob, new: NewObject) -> ObjectRecord | None:
         """Make the copy the current object, only if the job still stands, the key has neither object nor tombstone and no write to
         the origin is under way. None: the copy lost, and its documents are garbage."""

@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from addon.store.ports import TelegramUnavailable
 from addon.telegram.client import BotApi
@@ -58,6 +58,12 @@ class _Aside:
     duration_s: float
 
 
+@dataclass(slots=True)
+class _Queue:
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    length: int = 0
+
+
 class Bots:
     """Every bot × every chat. `clock` is monotonic, in seconds; `sleep` takes seconds."""
 
@@ -83,10 +89,9 @@ class Bots:
         self._aside: dict[Pair, _Aside] = {}
         self._moved: dict[int, int] = {}
         self._changes: set[asyncio.Future[None]] = set()
-        # First come, first served: only the first of a queue waits for a pair. Uploads have one queue, forwards another, so that
-        # a read never waits behind the uploads' limits.
-        self._queues = {True: asyncio.Lock(), False: asyncio.Lock()}
-        self._queue_lengths = {True: 0, False: 0}
+        # First come, first served: only the first of a queue waits for a pair. Uploads have one queue, the forwards of each pair
+        # another, so that a read never waits behind the uploads' limits.
+        self._queues: dict[tuple[Pair, ...], _Queue] = {}
         self._queue_length_max = queue_length_max
 
     def current_chat(self, chat_id: int) -> int:
@@ -175,19 +180,22 @@ class Bots:
     async def _reserve(self, upload_bytes: int, among: Collection[Pair], deadline_s: float) -> tuple[Pair, int]:
         if not among:
             raise TelegramUnavailable("no bot may send to any chat", retry_after_s=SET_ASIDE_S_FIRST)
-        queue = upload_bytes > 0
-        waiting = self._queue_lengths[queue]
-        if waiting >= self._queue_length_max:
-            raise TelegramUnavailable(f"{waiting} messages wait to be sent already")
+        queue = self._queues.setdefault(self.pairs if upload_bytes else tuple(among), _Queue())
+        if queue.length >= self._queue_length_max:
+            raise TelegramUnavailable(f"{queue.length} messages wait to be sent already")
         at_s = self.earliest_s(upload_bytes, among)[0]
         at_s = self._clock() if math.isinf(at_s) else at_s
-        self._check_in_time(at_s + self._queue_s(waiting, among), deadline_s)
-        self._queue_lengths[queue] += 1
+        self._check_in_time(at_s + self._queue_s(queue.length, among), deadline_s)
+        queue.length += 1
         try:
-            async with self._queues[queue]:
-                return await self._first_free(upload_bytes, among, deadline_s)
+            while True:
+                async with queue.turn:
+                    found = await self._first_free(upload_bytes, among, deadline_s)
+                if isinstance(found, tuple):
+                    return found
+                await self._sleep_or_change(found)
         finally:
-            self._queue_lengths[queue] -= 1
+            queue.length -= 1
 
     def _queue_s(self, waiting: int, among: Collection[Pair]) -> float:
         """An estimate of how long a queue takes, so that a crowd is told at once instead of being held for the whole wait."""
@@ -196,7 +204,11 @@ class Bots:
         per_s = sum(self.limits.rate(chat_id).per_s for _, chat_id in chats)
         return max(0, waiting - at_once) / per_s
 
-    async def _first_free(self, upload_bytes: int, among: Collection[Pair], deadline_s: float) -> tuple[Pair, int]:
+    async def _first_free(
+        self, upload_bytes: int, among: Collection[Pair], deadline_s: float
+    ) -> tuple[Pair, int] | float:
+        """The first of a queue waits here, and takes its place. Where only this message is held up (by its size, or because few
+        pairs are left for it) and others could go, it gets a time in seconds to wait in without stopping them."""
         while True:
             at_s, pair = self.earliest_s(upload_bytes, among)
             now_s = self._clock()
@@ -207,7 +219,10 @@ class Bots:
             self._check_in_time(at_s, deadline_s)
             if now_s >= deadline_s:
                 raise TelegramUnavailable("every upload that Telegram may take at once is under way")
-            await self._sleep_or_change(min(at_s, deadline_s) - now_s)
+            wait_s = min(at_s, deadline_s) - now_s
+            if upload_bytes and self.earliest_s(1, self.pairs)[0] <= self._clock():
+                return wait_s
+            await self._sleep_or_change(wait_s)
 
     def _check_in_time(self, at_s: float, deadline_s: float) -> None:
         if not math.isinf(at_s) and at_s > deadline_s:

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from addon.index.sql_index import open_index
 from addon.index.sqlite import path_of
@@ -132,6 +133,22 @@ async def test_a_database_locked_by_another_process_is_unavailable_for_writes_an
         other.execute("ROLLBACK")
     await index.check_writable()
     await index.put_object(new_object("a", "d3"))
+    await index.close()
+
+
+async def test_a_transaction_that_reads_first_takes_the_lock_all_the_same(tmp_path: Path) -> None:
+    # Otherwise another process's write between its first read and its first write would make it fail.
+    index = await open_index(f"sqlite:///{tmp_path}/index.db")
+
+    def read(connection: Connection) -> None:
+        connection.exec_driver_sql("SELECT count(*) FROM keys").all()
+        with (
+            closing(sqlite3.connect(tmp_path / "index.db", isolation_level=None, timeout=0)) as other,
+            pytest.raises(sqlite3.OperationalError, match="locked"),
+        ):
+            other.execute("BEGIN IMMEDIATE")
+
+    await index._writer.run(read)
     await index.close()
 
 

@@ -1,7 +1,7 @@
 """How arguments are read."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from addon.standin.arguments import (
@@ -107,6 +107,7 @@ def test_a_part_without_a_name_is_refused_bare(header: bytes) -> None:
     assert caught.value.status == 400
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_disposition_is_read_or_refused(header: bytes) -> None:
     try:

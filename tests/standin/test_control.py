@@ -24,7 +24,7 @@ class Program:
 
     def __init__(self, folder: Path, *options: str) -> None:
         command = [sys.executable, "-m", "addon.standin", "--folder", str(folder), "--port", "0", "--control-port", "0"]
-        chats = [f"--chat={CHANNEL}:channel", f"--chat={GROUP}:group:Group"]
+        chats = ["--chat", f"{CHANNEL}:channel", f"--chat={GROUP}:group:Group"]
         self.process = subprocess.Popen(
             [*command, "--bot", TOKEN, *chats, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

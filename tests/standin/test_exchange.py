@@ -343,6 +343,14 @@ async def test_the_log_tells_what_happened_and_no_token(standin: StandIn, bot: A
     assert secret not in str(standin.control.state())
 
 
+async def test_the_log_of_a_download(standin: StandIn, bot: Asker) -> None:
+    path = await bot.file_path(await bot.send(CONTENT))
+    await bot.download(path, range="bytes=0-9")
+    entry = standin.control.log()[-1]
+    assert (entry["method"], entry["status"], entry["sent_bytes"]) == ("download", 200, len(CONTENT))
+    assert entry["arguments"] == {"file_path": path, "range": "bytes=0-9"}
+
+
 class TestRealDelay:
     @pytest.fixture
     def switches(self) -> Switches:

@@ -4,7 +4,7 @@ import re
 from base64 import urlsafe_b64decode
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from addon.standin.identifiers import (
@@ -23,6 +23,7 @@ def reference(bot_id: int = 1, document_id: int = 2, *parts: int) -> FileReferen
     return FileReference(bot_id, document_id, message_nonce(SECRET, bot_id, document_id, *parts), "document")
 
 
+@settings(deadline=None)
 @given(st.integers(1, 2**62), st.integers(1, 2**62))
 def test_a_file_id_looks_like_telegrams_and_is_read_back(bot_id: int, document_id: int) -> None:
     made = reference(bot_id, document_id)
@@ -42,6 +43,7 @@ def test_a_file_id_of_another_world_has_the_form_and_no_use() -> None:
     assert read_file_id(SECRET, make_file_id(b"t" * 32, reference())) is None
 
 
+@settings(deadline=None)
 @given(st.integers(0, 71), st.sampled_from("ABCxyz019_-"))
 def test_a_changed_file_id_is_never_taken(position: int, character: str) -> None:
     text = make_file_id(SECRET, reference())

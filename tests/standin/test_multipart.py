@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from addon.standin.failures import BareError
@@ -48,6 +48,7 @@ contents = st.lists(st.sampled_from([b"\r", b"\n", b"--", BOUNDARY, b"x", b"\0",
 )
 
 
+@settings(deadline=None)
 @given(contents, st.lists(st.integers(0, 10_000), max_size=12))
 def test_arguments_and_files_survive_every_cut(content: bytes, cuts: list[int]) -> None:
     data = body(argument(b"caption", "grüße".encode()), file(b"document", content), argument(b"empty", b""))

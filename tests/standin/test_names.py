@@ -1,7 +1,7 @@
 """File names and mime types."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from addon.standin.names import clean_file_name, mime_type_of
@@ -36,6 +36,7 @@ def test_a_name_that_is_no_utf8_is_file() -> None:
     assert clean_file_name(b"\xff\xfe.bin") == "file"
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_cleaned_name_is_short_harmless_and_stays_as_it_is(name: str) -> None:
     raw = name.encode("utf-8", "surrogatepass")

@@ -33,6 +33,14 @@ async def test_everything_survives_a_restart(tmp_path: Path, http: httpx.AsyncCl
         assert forwarded["caption"] == "kept"
 
 
+async def test_a_folder_has_one_stand_in_at_a_time(tmp_path: Path) -> None:
+    async with running_standin(tmp_path):
+        with pytest.raises(BlockingIOError, match="another stand-in"):
+            await StandIn(tmp_path).start()
+    async with running_standin(tmp_path):
+        pass
+
+
 async def test_what_an_ended_process_left_half_received_is_removed(tmp_path: Path) -> None:
     for name in ("incoming", "blobs"):
         (tmp_path / name).mkdir()

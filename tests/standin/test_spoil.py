@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from addon.standin.answers import json_answer
@@ -32,6 +32,7 @@ def test_a_field_is_left_out_of_each_element() -> None:
     assert json.loads(answer.body)["result"] == [{"document": MESSAGE["document"]}] * 2
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=50), st.integers(0, 60), st.integers(0, 60), st.integers(1, 20))
 def test_flipping_in_pieces_is_flipping_the_whole(data: bytes, cut: int, offset: int, count: int) -> None:
     whole = flipped(data, 0, offset, count)

@@ -88,6 +88,16 @@ async def test_uploads_of_equal_size_never_meet_telegrams_throttle(tmp_path: Pat
         assert {(call["status"], call["delayed_s"]) for call in world.calls("senddocument")} == {(200, 0.0)}
 
 
+async def test_a_message_that_is_held_up_by_its_size_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    async with telegram_world(tmp_path, fast=True) as world:
+        same = random.Random(1).randbytes(200_000)
+        held_up = [asyncio.create_task(world.send(same, f"same-{number}")) for number in range(6)]
+        await until(lambda: len(world.calls("senddocument")) >= 1)
+        await world.send(content(1), "other")
+        assert sum(task.done() for task in held_up) < 6
+        await asyncio.gather(*held_up)
+
+
 async def test_a_cancelled_send_gives_back_its_place(tmp_path: Path) -> None:
     async with telegram_world(tmp_path, uploads_in_flight_max=1, fast=True, timeouts=Timeouts()) as world:
         world.faults({"kind": "hang"}, method="sendDocument")

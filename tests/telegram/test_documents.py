@@ -3,6 +3,7 @@ the tokens nowhere."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ import pytest
 
 from addon.standin.switches import Switches
 from addon.store.ports import DocumentLost, TelegramUnavailable
+from addon.store.records import Document
+from addon.telegram.documents import TelegramDocuments
 from tests.standin_fixture import BOT_A, BOT_A_ID, BOT_B, BOT_B_ID, CHANNEL, GROUP, OTHER_CHANNEL
+from tests.telegram.scripted_server import Request, answer, scripted_server
 from tests.telegram.telegram_world import fails, telegram_world
 
 CONTENT = random.Random(7).randbytes(300_000)
@@ -183,6 +187,25 @@ async def test_a_429_in_one_chat_does_not_stop_the_other(tmp_path: Path) -> None
         assert world.time.slept_s <= 1, "only what keeps uploads of equal size apart"
 
 
+@pytest.mark.parametrize("form", ["json", "html"])
+async def test_a_413_is_final_for_its_pair(tmp_path: Path, form: str) -> None:
+    async with telegram_world(tmp_path, chats=(CHANNEL, OTHER_CHANNEL)) as world:
+        world.faults({"kind": "http413", "form": form}, method="sendDocument", chat_id=CHANNEL, times=None)
+        assert (await world.send(CONTENT)).chat_id == OTHER_CHANNEL
+        world.faults({"kind": "http413", "form": form}, method="sendDocument", chat_id=OTHER_CHANNEL, times=None)
+        before = len(world.calls("senddocument"))
+        await fails(TelegramUnavailable, world.send(CONTENT))
+        assert len(world.calls("senddocument")) - before == 2
+
+
+async def test_requests_that_never_left_do_not_use_up_the_minutes_messages(tmp_path: Path) -> None:
+    async with telegram_world(tmp_path) as world:
+        await world.standin.stop()
+        for number in range(4):
+            await fails(TelegramUnavailable, world.send(CONTENT[number:], f"doc-{number}"))
+        assert world.documents.send_delay_s() == 0
+
+
 async def test_a_message_whose_answer_is_not_accepted_is_deleted(tmp_path: Path) -> None:
     async with telegram_world(tmp_path) as world:
         world.faults({"kind": "drop_field", "path": "document.file_size", "value": 5}, method="sendDocument")
@@ -343,3 +366,22 @@ async def test_a_transfer_that_breaks_off_is_continued_by_range(tmp_path: Path) 
         world.faults({**RESET, "at": "answer_body", "bytes": 200_000, "how": "fin"}, method="download")
         assert await world.read(document) == CONTENT
         assert 0 < world.calls("download")[-1]["sent_bytes"] < len(CONTENT)
+
+
+async def test_a_file_host_that_lies_about_ranges_is_read_without_them(tmp_path: Path) -> None:
+    async def handle(request: Request, writer: asyncio.StreamWriter) -> None:
+        if request.api_method == "getFile":
+            writer.write(answer({"ok": True, "result": {"file_path": "documents/f.bin", "file_size": len(CONTENT)}}))
+        elif "range" in request.headers:
+            writer.write(answer(CONTENT[:10], 206, {"Content-Range": f"bytes 0-9/{len(CONTENT)}"}))
+        else:
+            writer.write(answer(CONTENT))
+
+    document = Document("d", CHANNEL, 5, BOT_A_ID, "F", "U", len(CONTENT))
+    async with scripted_server(handle) as server:
+        documents = TelegramDocuments(server.url, [BOT_A], [CHANNEL], sleep=lambda _: asyncio.sleep(0))
+        try:
+            pieces = [piece async for piece in documents.read(document, offset=100, length=10)]
+        finally:
+            await documents.close()
+    assert b"".join(pieces) == CONTENT[100:110]

@@ -6,6 +6,7 @@ so one serves a whole test session. RGW 16.2 aborts now and then on odd requests
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from .process import LabError, LabProcess, free_port, wait_for
 
 READY_LIMIT_S = 90.0
 COMMAND_LIMIT_S = 60.0
+OSD_STARTS_MAX, OSD_UP_LIMIT_S = 4, 12.0
 RESPAWN_PAUSE_S = 0.2
 MEMORY_BYTES = 6 * 1024**3
 PROGRAMS = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "monmaptool", "ceph")
@@ -170,7 +172,20 @@ class Rgw:
         config, osd_uuid = self.folder / "ceph.conf", str(uuid.uuid4())
         self._command("ceph", "-c", config, "--connect-timeout", "30", "osd", "new", osd_uuid)
         self._command("ceph-osd", "-c", config, "--mkfs", "-i", "0", "--osd-uuid", osd_uuid)
-        self._daemon("ceph-osd", "-i", "0", "-f")
+        osd = self._daemon("ceph-osd", "-i", "0", "-f")
+        # An OSD that starts while pools are being made sometimes never comes up: so it is awaited, and started again.
+        for _ in range(OSD_STARTS_MAX):
+            try:
+                wait_for(self._osd_is_up, OSD_UP_LIMIT_S, "the OSD is up")
+                return
+            except LabError:
+                osd.kill()
+                osd.start()
+        raise LabError(f"the OSD does not come up:\n{osd.log_tail()}")
+
+    def _osd_is_up(self) -> bool:
+        told = json.loads(self._command("ceph", "-c", self.folder / "ceph.conf", "osd", "stat", "--format", "json"))
+        return bool(told["num_up_osds"])
 
     def _admin_user(self) -> None:
         self._command(
