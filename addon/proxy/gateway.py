@@ -14,8 +14,9 @@ from addon.proxy.memory import answer_from_memory
 from addon.proxy.passage import Passage, Passages
 from addon.proxy.routes import Route
 from addon.proxy.switch import Routing, Seen, Switch
+from addon.s3.http_dates import format_http_date
 from addon.service.app import ObjectService
-from addon.service.request import S3Request
+from addon.service.request import S3Request, new_request_id
 from addon.store.object_store import ObjectStore
 
 logger = logging.getLogger(__name__)
@@ -121,7 +122,8 @@ class Gateway:
         answer = answer_from_memory(self._store, routing, seen)
         if answer is None or not isinstance(answer.body, bytes):
             return False
-        flows.answer(flow, answer.status, answer.headers, answer.body)
+        headers = [*answer.headers, ("x-amz-request-id", new_request_id()), ("date", format_http_date(int(time.time())))]
+        flows.answer(flow, answer.status, headers, answer.body)
         return True
 
     def _log(self, flow: http.HTTPFlow, followed: _Followed, outcome: str) -> None:

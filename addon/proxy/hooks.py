@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from addon.proxy import flows, lean
 from addon.proxy.gateway import Gateway
 from addon.s3.errors import S3Error
 from addon.service.buckets import host_name
+from addon.service.request import new_request_id
 from addon.store.ports import StoreError
 
 logger = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class Tgstore:
                 flows.send_to_service(flow, self._gateway.service_address)
                 return
             error = failure if isinstance(failure, S3Error) else S3Error("InternalError", "tgstore failed.")
-            flows.refuse(flow, error, request_id=secrets.token_hex(8).upper())
+            flows.refuse(flow, error, request_id=new_request_id())
         except Exception:
             logger.exception("a request could not even be refused; its connection ends")
             flow.kill()

@@ -1,8 +1,8 @@
 """Object keys: the one decoder that authorization, storage and forwarding share.
 
 A key is the percent-decoded path as UTF-8, and nothing of it is normalised: `//`, `.`, `..`, a leading or trailing slash and
-control characters are bytes of the key, and `+` is a plus. `a%2Fb` and `a/b` spell the same key. NUL is allowed, as in S3, whose
-key may hold any Unicode character (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html).
+control characters are bytes of the key, and `+` is a plus. `a%2Fb` and `a/b` spell the same key. Only NUL is refused: Ceph RGW
+answers it with 400, and text in PostgreSQL cannot hold it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _UNPARSABLE = re.compile(r"%(?![0-9A-Fa-f]{2})|[\x00-\x20\x7f#]")
 def decode_key(raw_key: str, *, bytes_max: int = KEY_BYTES_MAX) -> str:
     """The key that `raw_key` (the path's bytes as Latin-1 text, without the slash that ends host or bucket) spells.
 
-    Raises InvalidURI for a malformed escape or what is not UTF-8, KeyTooLongError above `bytes_max` bytes of key.
+    Raises InvalidURI for a malformed escape, NUL or what is not UTF-8, KeyTooLongError above `bytes_max` bytes of key.
     """
     if len(raw_key) > 3 * bytes_max:
         raise _too_long(len(raw_key) // 3, bytes_max)
@@ -34,6 +34,8 @@ def decode_key(raw_key: str, *, bytes_max: int = KEY_BYTES_MAX) -> str:
         raise invalid_uri() from None
     if len(key_bytes) > bytes_max:
         raise _too_long(len(key_bytes), bytes_max)
+    if "\x00" in key:
+        raise invalid_uri()
     return key
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -21,7 +20,7 @@ from addon.service.authorize import Authorizer, Call
 from addon.service.buckets import Directory
 from addon.service.forward import Forwarder
 from addon.service.objects import ObjectHandlers
-from addon.service.request import Answer, ClientGone, Receive, S3Request, Send
+from addon.service.request import Answer, ClientGone, Receive, S3Request, Send, new_request_id
 from addon.store.ports import IndexUnavailable, OriginUnavailable, StoreError, TelegramUnavailable
 
 logger = logging.getLogger(__name__)
@@ -146,7 +145,7 @@ def error_answer(error: S3Error, request: S3Request) -> Answer:
 
 def _request(scope: MutableMapping[str, Any], receive: Receive) -> S3Request:
     return S3Request(
-        request_id=secrets.token_hex(8).upper(),
+        request_id=new_request_id(),
         method=scope["method"],
         raw_path=scope["raw_path"].decode("latin-1"),
         raw_query=scope["query_string"].decode("latin-1"),

@@ -6,6 +6,7 @@ Header values are text by Latin-1, one character a byte, in both directions: so 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,11 @@ class S3Request:
             more = event.get("more_body", False)
             if piece := event.get("body", b""):
                 yield piece
+
+
+def new_request_id() -> str:
+    """An `x-amz-request-id`, of the form that AWS gives."""
+    return secrets.token_hex(8).upper()
 
 
 def only_value(headers: Sequence[tuple[str, str]], name: str) -> str | None:

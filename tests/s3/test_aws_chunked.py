@@ -1,4 +1,4 @@
-"""The aws-chunked decoder: published bodies, every case whole, byte by byte and with bytes after it, and mutations (attacks 14 to 16)."""
+"""The aws-chunked decoder: published bodies, every case whole, byte by byte and with bytes after it; attacks 14 to 16; mutations."""
 
 from __future__ import annotations
 
@@ -347,7 +347,6 @@ def test_attack_15_extensions_and_line_ends(kind: PayloadKind) -> None:
         line + b"\n",
         line + b"\r",
         line + b"\r\r\n",
-        line + b" \r\n",
         b"\r\n" + line + b"\r\n",
         b"4;chunk-extension=" + b"0" * 64 + b"\r\n",
         b"4;chunk-signature=" + b"0" * 64 + b";chunk-signature=" + b"0" * 64 + b"\r\n",
@@ -355,6 +354,7 @@ def test_attack_15_extensions_and_line_ends(kind: PayloadKind) -> None:
     ):
         with pytest.raises(S3Error, match="IncompleteBody"):
             decode(kind, [start + rest], 4)
+    assert refused(kind, line + b" \r\n" + rest, 4) in {"IncompleteBody", "SignatureDoesNotMatch"}
     for after in (b"", b"\n", b"\r", b"x\r\n", b"\r\n\r\n"):
         assert refused(kind, body.replace(b"data\r\n", b"data" + after), 4) in {
             "IncompleteBody",
@@ -367,11 +367,16 @@ def test_attack_15_memory_is_bounded_while_a_line_does_not_end(kind: PayloadKind
     for start in (b"", b"".join(lines_of(kind)[:4])):
         decoder = AwsChunkedDecoder(request_of(kind), headers_of(kind, LENGTH))
         decoder.feed(start)
-        fed = 0
-        with pytest.raises(S3Error):
-            for fed in range(1, 10_000):
-                decoder.feed(b"0")
-        assert fed <= 512
+        assert feeds_until_refused(decoder, b"0") <= 512
+
+
+def feeds_until_refused(decoder: AwsChunkedDecoder, piece: bytes, feeds_max: int = 10_000) -> int:
+    for feeds in range(feeds_max):
+        try:
+            decoder.feed(piece)
+        except S3Error:
+            return feeds
+    return feeds_max
 
 
 def test_a_chunk_as_large_as_the_object_is_not_kept() -> None:

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from addon.s3.errors import S3Error
 from addon.s3.keys import decode_key, encode_key
 
-keys = st.text(st.characters(exclude_categories=["Cs"]), max_size=100).filter(lambda key: len(key.encode()) <= 1024)
+keys = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=100).filter(
+    lambda key: len(key.encode()) <= 1024
+)
 
 
 @given(key=keys)
@@ -39,7 +41,6 @@ def test_every_spelling_of_a_key_decodes_to_it(key: str, choice: object) -> None
         ("a/%2e%2E/b", "a/../b"),
         ("%252e", "%2e"),
         ("..%5c", "..\\"),
-        ("a%00b", "a\x00b"),
         ("a%0Ab", "a\nb"),
         ("a%3Fb%23c", "a?b#c"),
         ("caf%C3%A9", "caf\u00e9"),
@@ -56,7 +57,7 @@ def test_spellings(raw: str, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", ["%", "%4", "%zz", "a%2", "%u00e9", "% 41", "%FF", "%C3", "%ED%A0%80", "%C0%AF", "\u00ff", "a b", "a\nb", "a#b", "a\x00"]
+    "raw", ["%", "%4", "%zz", "a%2", "%u00e9", "% 41", "%FF", "%C3", "%ED%A0%80", "%C0%AF", "\u00ff", "a b", "a\nb", "a#b", "a\x00", "a%00b", "%00"]
 )  # fmt: skip
 def test_what_two_readers_could_read_differently_is_refused(raw: str) -> None:
     with pytest.raises(S3Error) as refused:

@@ -223,6 +223,7 @@ class Curl:
 
     def __init__(self, *options: str) -> None:
         self.options = options
+        self.http_version = ""  # of the last request
 
     def why_not_here(self) -> str | None:
         if shutil.which("curl") is None:
@@ -246,7 +247,9 @@ class Curl:
 
     def _run(self, target: Target, key: str, out: Path, *arguments: str) -> dict[str, str]:
         trusted = ["--cacert", str(target.authority)] if target.authority else []
-        written = "%{http_code}\n%{http_version}\n%{header_json}" if _curl_writes_json() else "%{http_code}"
+        written = (
+            "%{http_code}\n%{http_version}\n%{header_json}" if _curl_writes_json() else "%{http_code}\n%{http_version}"
+        )
         done = run(
             ["curl", "--silent", "--show-error", "--aws-sigv4", f"aws:amz:{target.region}:s3", "--user",
              f"{target.access_key_id}:{target.secret_access_key}", "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD",
@@ -254,7 +257,7 @@ class Curl:
         )  # fmt: skip
         if done.returncode != 0:
             raise LabError(f"curl: status {done.returncode}: {done.stderr.strip()}")
-        status, _version, *rest = done.stdout.split("\n", 2)
+        status, self.http_version, *rest = done.stdout.split("\n", 2)
         if int(status) >= 400:
             raise Refused(int(status), out.read_text(errors="replace")[:500] if out.is_file() else "")
         told = json.loads(rest[0]) if rest else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,9 +67,20 @@ class Refused(Exception):
         self.status = status
 
 
-def trust(authority: Path | None) -> ssl.SSLContext | bool:
+class Http2Only(ssl.SSLContext):
+    """httpx offers HTTP/1.1 first, and mitmproxy takes the client's first choice; this offers nothing but HTTP/2."""
+
+    def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
+        super().set_alpn_protocols(["h2"])
+
+
+def trust(authority: Path | None, *, http2: bool = False) -> ssl.SSLContext | bool:
     """What httpx takes as ``verify``."""
-    return ssl.create_default_context(cafile=str(authority)) if authority else True
+    if authority is None:
+        return True
+    context = Http2Only(ssl.PROTOCOL_TLS_CLIENT) if http2 else ssl.create_default_context()
+    context.load_verify_locations(authority)
+    return context
 
 
 def signed_headers(target: Target, method: str, url: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:

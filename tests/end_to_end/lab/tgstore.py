@@ -102,8 +102,8 @@ class Tgstore:
 
     ``mode`` is "reverse" (in front of the first bucket's origin) or "regular". ``environment`` is the bin folder of
     the Python environment whose mitmdump is started; by default the one that runs the tests. ``config`` is where the
-    settings are written (by default ``config.toml`` in its folder), ``ready_host`` the name that a regular proxy is
-    probed with where the origin's own address is not one of the bucket's names.
+    settings are written (by default ``config.toml`` in its folder), ``ready_url`` where a regular proxy is
+    probed where the origin's own address is not one of the bucket's names.
     """
 
     def __init__(
@@ -118,13 +118,13 @@ class Tgstore:
         options: Sequence[str] = (),
         env: dict[str, str] | None = None,
         config: Path | None = None,
-        ready_host: str = "",
+        ready_url: str = "",
     ) -> None:
         self.folder = folder
         self.buckets = list(buckets)
         self.mode = mode
         self.certificates = certificates
-        self.ready_host = ready_host
+        self.ready_url = ready_url
         self.port = free_port()
         folder.mkdir(parents=True, exist_ok=True)
         self.config = config or folder / "config.toml"
@@ -174,8 +174,7 @@ class Tgstore:
                     f"{self.endpoint}/{bucket.name}/ready?{query}", verify=trust(self.authority), timeout=5.0
                 )
             else:
-                start = f"http://{self.ready_host}" if self.ready_host else bucket.origin.endpoint
-                url = f"{start}/{bucket.name}/ready?{query}"
+                url = f"{self.ready_url or bucket.origin.endpoint}/{bucket.name}/ready?{query}"
                 answer = httpx.get(url, proxy=self.proxy_url, timeout=5.0, verify=trust(self.authority))
         except httpx.HTTPError:
             return False
