@@ -166,7 +166,7 @@ class StandIn:
                 raise RuntimeError("a connection is served in a task")
             self._connections.add(task)
             try:
-                await self._serve_connection(Connection(reader, writer), serve)
+                await self._serve_connection(Connection(reader, writer, self.now), serve)
             except asyncio.CancelledError:
                 # Only `stop` cancels a connection; it has ended by itself then, and asyncio shall not report it.
                 return

@@ -77,11 +77,6 @@ def test_regular_proxy_mode_with_tls(
     )
     target = tgstore.target(endpoint="https://s3.lab.test")
     story(target, s3_client(target, proxy=tgstore.proxy_url), rgw)
-    theirs = tgstore.target(
-        endpoint="https://s3.lab.test", access_key_id=rgw.access_key_id, secret_access_key=rgw.secret_access_key
-    )
-    assert request(theirs, "PUT", "theirs", body=b"past us", proxy=tgstore.proxy_url).status_code == 200
-    assert rgw.s3().get_object(Bucket=target.bucket, Key="theirs")["Body"].read() == b"past us"
 
 
 def test_regular_proxy_leaves_other_hosts_alone(
@@ -164,7 +159,7 @@ def two_buckets(
             Bucket(images, rgw, hosts=(f"{images}.s3.lab.test", "img.lab.test"), path_hosts=("s3.lab.test", "localhost")),
             Bucket(
                 files, moto, hosts=(f"{files}.s3.lab.test",), path_hosts=("s3.lab.test", "localhost"),
-                access_key_id="AKTGSTORELAB0CLIENT1", secret_access_key="the-other-secret/0123456789abcdefghijklm", anonymous_read=True,
+                access_key_id="AKTGSTORELAB0CLIENT1", secret_access_key="the-other-secret/0123456789", anonymous_read=True,
             ),
         ],
     )  # fmt: skip

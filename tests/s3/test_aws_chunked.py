@@ -1,4 +1,4 @@
-"""The aws-chunked decoder: published bodies, every case whole, byte by byte and with bytes after it; attacks 14 to 16; mutations."""
+"""The aws-chunked decoder: published bodies; every case whole, byte by byte, with bytes after it; attacks 14 to 16; mutations."""
 
 from __future__ import annotations
 

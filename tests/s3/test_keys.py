@@ -57,8 +57,27 @@ def test_spellings(raw: str, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", ["%", "%4", "%zz", "a%2", "%u00e9", "% 41", "%FF", "%C3", "%ED%A0%80", "%C0%AF", "\u00ff", "a b", "a\nb", "a#b", "a\x00", "a%00b", "%00"]
-)  # fmt: skip
+    "raw",
+    [
+        "%",
+        "%4",
+        "%zz",
+        "a%2",
+        "%u00e9",
+        "% 41",
+        "%FF",
+        "%C3",
+        "%ED%A0%80",
+        "%C0%AF",
+        "\u00ff",
+        "a b",
+        "a\nb",
+        "a#b",
+        "a\x00",
+        "a%00b",
+        "%00",
+    ],
+)
 def test_what_two_readers_could_read_differently_is_refused(raw: str) -> None:
     with pytest.raises(S3Error) as refused:
         decode_key(raw)

@@ -228,6 +228,7 @@ def test_when_the_etag_is_the_md5(changed: dict[str, str], is_md5: bool) -> None
         {"etag": ""},
         {"etag": '""'},
         {"etag": 'W/"9e107d9d372bb6826bd81d3542a419d6"'},
+        {"etag": "W/9e107d9d372bb6826bd81d3542a419d6"},
         {"etag": '"a" "b"'},
         {"last-modified": ""},
         {"last-modified": "yesterday"},

@@ -106,7 +106,7 @@ def request(
     if signed:
         sent = signed_headers(target, method, url, sent, body)
     with httpx.Client(
-        verify=trust(target.authority), http2=http2, timeout=REQUEST_LIMIT_S, proxy=proxy, trust_env=False
+        verify=trust(target.authority, http2=http2), http2=http2, timeout=REQUEST_LIMIT_S, proxy=proxy, trust_env=False
     ) as client:
         return client.request(method, url, headers=sent, content=body or None)
 

@@ -147,9 +147,9 @@ class Tgstore:
     def authority(self) -> Path | None:
         return self.certificates.authority if self.certificates else None
 
-    def target(self, bucket: int = 0, **changed: Any) -> Target:
+    def target(self, number: int = 0, **changed: Any) -> Target:
         """How clients reach one of the buckets: path style, with the bucket's client keys."""
-        chosen = self.buckets[bucket]
+        chosen = self.buckets[number]
         told = Target(self.endpoint, chosen.name, chosen.access_key_id, chosen.secret_access_key, self.authority)
         return dataclasses.replace(told, **changed)
 
