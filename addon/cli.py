@@ -22,6 +22,7 @@ app = typer.Typer(
     name="tgstore",
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_show_locals=False,  # they hold tokens and keys
     help="Keeps an S3 bucket's objects in Telegram. The proxy itself runs as: mitmdump -s addon/tgstore.py",
 )
 console = Console(highlight=False, soft_wrap=True)

@@ -27,7 +27,7 @@ from addon.service.server import LoopbackServer
 from addon.store.cache import DiskCache, MemoryCache
 from addon.store.copier import Copier, CopyLimits
 from addon.store.object_store import ObjectStore
-from addon.store.ports import Documents, Index
+from addon.store.ports import Documents, Index, IndexUnavailable
 from addon.store.reader import Admission, Reader
 from addon.telegram.documents import TelegramDocuments
 
@@ -73,8 +73,14 @@ def _documents(config: Config, index: Index) -> TelegramDocuments:
     )
     remembering: set[asyncio.Task[None]] = set()
 
+    async def remember_soon(document_id: str, bot_id: int, file_id: str) -> None:
+        try:
+            await index.update_file_id(document_id, bot_id=bot_id, file_id=file_id)
+        except IndexUnavailable as failure:
+            logger.warning("a file_id that was won again could not be remembered: %s", failure)
+
     def remember(document_id: str, bot_id: int, file_id: str) -> None:
-        task = asyncio.create_task(index.update_file_id(document_id, bot_id=bot_id, file_id=file_id))
+        task = asyncio.create_task(remember_soon(document_id, bot_id, file_id))
         remembering.add(task)
         task.add_done_callback(remembering.discard)
 

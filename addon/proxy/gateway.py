@@ -122,7 +122,11 @@ class Gateway:
         answer = answer_from_memory(self._store, routing, seen)
         if answer is None or not isinstance(answer.body, bytes):
             return False
-        headers = [*answer.headers, ("x-amz-request-id", new_request_id()), ("date", format_http_date(int(time.time())))]
+        headers = [
+            *answer.headers,
+            ("x-amz-request-id", new_request_id()),
+            ("date", format_http_date(int(time.time()))),
+        ]
         flows.answer(flow, answer.status, headers, answer.body)
         return True
 

@@ -46,8 +46,8 @@ class Facts:
     changing: bool = False
 
 
-# What the origin may be asked of a key although its version of it is out of date: it does not show or change that version.
-RIGHT_AT_THE_ORIGIN = REPLACES_OBJECT | MULTIPART_STEPS | {Operation.CORS_PREFLIGHT}
+# What the origin may be asked of a key although its version of it is out of date: it neither shows nor changes an object there.
+NEVER_ABOUT_THE_OBJECT = MULTIPART_STEPS | {Operation.CORS_PREFLIGHT}
 READS = frozenset({Operation.GET_OBJECT, Operation.HEAD_OBJECT})
 
 
@@ -62,9 +62,20 @@ def decide(facts: Facts) -> Route:
         return Route.SERVICE
     if facts.claim is Claim.ANONYMOUS and facts.operation in READS and facts.whole and _anyone_may_read(facts):
         return Route.MEMORY
-    if is_ours_alone(facts.state) and facts.operation not in RIGHT_AT_THE_ORIGIN:
+    if is_ours_alone(facts.state) and not _right_at_the_origin(facts):
         return Route.SERVICE
     return Route.ORIGIN_ANONYMOUS if facts.claim is Claim.ANONYMOUS else Route.ORIGIN_UNTOUCHED
+
+
+def _right_at_the_origin(facts: Facts) -> bool:
+    """Whether the origin can do this rightly although its version is out of date.
+
+    It can replace the whole object. A DELETE of one version replaces nothing: were it let through, its success would be taken for
+    the end of what only we hold.
+    """
+    if facts.operation in NEVER_ABOUT_THE_OBJECT:
+        return True
+    return facts.operation in REPLACES_OBJECT and facts.whole
 
 
 def _anyone_may_read(facts: Facts) -> bool:

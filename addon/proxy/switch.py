@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from addon import sigv4
 from addon.proxy.routes import Claim, Facts, Route, decide
 from addon.s3.copy_source import parse_copy_source
+from addon.s3.query import with_hoisted_headers
 from addon.service.buckets import Addressed, Directory
 from addon.service.origin_writes import OriginWrites
+from addon.service.request import only_value
 from addon.store.object_store import ObjectStore
 from addon.store.records import ObjectRecord, Tombstone
 
@@ -74,8 +76,10 @@ class Switch:
 
     async def _copy_source_state(self, claim: Claim, seen: Seen) -> ObjectRecord | Tombstone | None:
         """What we know of a copy's source, where the origin would do the copy without our looking at it."""
-        header = next((value for name, value in seen.headers if name == "x-amz-copy-source"), None)
-        if header is None or claim is Claim.KNOWN_KEY:
+        if claim is Claim.KNOWN_KEY:
+            return None
+        header = only_value(with_hoisted_headers(seen.headers, seen.raw_query), "x-amz-copy-source")
+        if header is None:
             return None
         source = parse_copy_source(header)
         return await self._store.state(source.bucket, source.key)

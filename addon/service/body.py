@@ -42,6 +42,11 @@ class VerifiedBody:
         self._size = 0
         self.digests = BodyDigests(want=want | self._expected.algorithms | self._payload_algorithms())
 
+    @property
+    def promises_checksum(self) -> bool:
+        """Whether the client named a checksum, in a header or as a trailer."""
+        return self._expected.value is not None or self._expected.in_trailer
+
     def _declared_length(self) -> int | None:
         if self._decoder is not None:
             return self._decoder.decoded_length

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from addon.s3.address import OriginAddress
-from addon.s3.operations import Target, parse_target
+from addon.s3.operations import Target, parse_target, split_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,8 @@ class Directory:
             return Addressed(bucket, parse_target(method, bucket.name, raw_path, raw_query, headers))
         if name not in self._path_hosts:
             return None
-        bucket = self.buckets.get(raw_path.removeprefix("/").partition("/")[0])
+        # Decoded, as the origin would: `/im%61ges/k` means the same bucket there.
+        bucket = self.buckets.get(split_path(raw_path)[0])
         if bucket is None or name not in bucket.path_hosts:
             return None
         return Addressed(bucket, parse_target(method, None, raw_path, raw_query, headers))

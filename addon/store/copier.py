@@ -171,7 +171,7 @@ class Copier:
             raise CannotCopy("the origin gave no Content-Length")
         if about.size > self._limits.object_bytes_max:
             raise CannotCopy(f"{about.size} bytes are more than service.object_bytes_max")
-        digests = BodyDigests()
+        digests = BodyDigests(want=_told_checksums(about))
         async with self._store.upload(job.bucket, job.key, digests.update) as upload:
             async for piece in answer.body:
                 await upload.write(piece)
@@ -213,3 +213,13 @@ def _check_whole(about: OriginCopyHeaders, upload: Upload, digests: BodyDigests)
         raise OriginChanged(f"the origin announced {about.size} bytes and sent {upload.size}")
     if about.etag_is_md5 and digests.md5_hex() != about.etag:
         raise OriginChanged("the bytes do not have the origin's ETag")
+    for algorithm in _told_checksums(about):
+        if digests.checksum(algorithm) != about.checksums[algorithm]:
+            raise OriginChanged(f"the bytes do not have the origin's {algorithm.upper()}")
+
+
+def _told_checksums(about: OriginCopyHeaders) -> frozenset[str]:
+    """Checksums of the whole object that the origin told: of multipart uploads they prove what the ETag does not."""
+    if about.checksums.get("type") != "FULL_OBJECT":
+        return frozenset()
+    return frozenset(about.checksums) - {"type"}

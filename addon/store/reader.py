@@ -21,6 +21,9 @@ from addon.store.records import ObjectRecord
 logger = logging.getLogger(__name__)
 
 READ_AHEAD_BLOCKS = 4
+# A client that takes no block for this long gives its download back, so that slow clients cannot hold all of them; the download
+# is taken up again at the next block when the client is ready for it.
+PARK_S = 5.0
 # A block whose bytes are wrong is fetched once more: a damaged transfer heals, a damaged document does not.
 TRIES_PER_BLOCK = 2
 
@@ -100,7 +103,9 @@ class Reader:
                 continue
             before = len(waiting)
             with contextlib.suppress(_WrongBlock):
-                await self._download(record, waiting, queue)
+                parked = await self._download(record, waiting, queue)
+                if parked is not None:
+                    await queue.put(parked)
             tries = tries + 1 if len(waiting) == before else 1
             if waiting and tries >= TRIES_PER_BLOCK:
                 document = waiting[0].extent.document
@@ -110,8 +115,11 @@ class Reader:
 
     async def _download(
         self, record: ObjectRecord, waiting: list[layout.Block], queue: asyncio.Queue[_QueueItem]
-    ) -> None:
-        """Download `waiting` (side by side in one document), taking each block off the list as it is passed on."""
+    ) -> bytes | None:
+        """Download `waiting` (side by side in one document), taking each block off the list as it is passed on.
+
+        Returns early, with the bytes that are next, where the client is too slow for a download to be kept for it.
+        """
         first, last = waiting[0], waiting[-1]
         length = last.document_offset + last.length - first.document_offset
         stream = self._documents.read(first.extent.document, offset=first.document_offset, length=length)
@@ -128,7 +136,12 @@ class Reader:
                         raise _WrongBlock
                     waiting.pop(0)
                     await self._admit(record, block, data)
-                    await queue.put(data[block.skip : block.skip + block.take])
+                    asked_for = data[block.skip : block.skip + block.take]
+                    try:
+                        await asyncio.wait_for(queue.put(asked_for), PARK_S)
+                    except TimeoutError:
+                        return asked_for
+        return None
 
     async def _held(self, block: layout.Block) -> bytes | None:
         """The block from memory or disk, checked."""
