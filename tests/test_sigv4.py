@@ -543,6 +543,30 @@ def test_attack_7_and_8_scope_and_scheme(old: str, new: str, expected: str) -> N
     assert code(with_authorization(request, lambda value: value.replace(old, new))) == expected
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("%2Fs3%2F", "%2Fsts%2F", "Error parsing the X-Amz-Credential parameter; incorrect service"),
+        ("%2Faws4_request", "", "Error parsing the X-Amz-Credential parameter; the Credential is mal-formed"),
+        ("%2Faws4_request", "%2Faws5_request", "Error parsing the X-Amz-Credential parameter; incorrect terminal"),
+        ("%2Fus-east-1%2F", "%2F%2F", "Error parsing the X-Amz-Credential parameter; the Credential is mal-formed"),
+        ("%2F20260304%2F", "%2F20260305%2F", 'Invalid credential date "20260305". This date is not the same'),
+        ("%2F20260304%2F", "%2F202603%2F", "Error parsing the X-Amz-Credential parameter; incorrect date format"),
+        ("SignedHeaders=host", "SignedHeaders=Host", "SignedHeaders must be lower-case"),
+        ("SignedHeaders=host", "SignedHeaders=host%3Bhost", "SignedHeaders must be lower-case"),
+        ("SignedHeaders=host", "SignedHeaders=", "Query-string authentication version 4 requires"),
+        ("&X-Amz-Expires=3600", "", "Query-string authentication version 4 requires"),
+        ("HMAC-SHA256", "HMAC-SHA512", "X-Amz-Algorithm only supports"),
+    ],
+)
+def test_attack_7_scope_and_form_of_a_presigned_url(old: str, new: str, message: str) -> None:
+    request = presigned("GET", URL)
+    assert old in request.raw_query
+    error = refusal(changed(request, raw_query=request.raw_query.replace(old, new)))
+    assert (error.code, error.status) == ("AuthorizationQueryParametersError", 400)
+    assert error.message.startswith(message)
+
+
 @pytest.mark.parametrize("name", ["Authorization", "x-amz-date", "x-amz-content-sha256", "Host"])
 def test_attack_7_headers_of_the_signature_stand_once(name: str) -> None:
     request = header_signed("GET", URL)

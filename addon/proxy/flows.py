@@ -7,28 +7,44 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from mitmproxy import http
+from mitmproxy.proxy.mode_specs import ReverseMode
 
 from addon.proxy.switch import Seen
 from addon.s3.address import OriginAddress
 from addon.s3.errors import S3Error, error_xml
+from addon.service.buckets import host_name
+
+# A refusal waits in memory for the body that it refuses; a connection with more to come ends instead. No more than
+# `stream_large_bodies`, above which mitmproxy does not take an answer of ours at all.
+REFUSED_BODY_BYTES_MAX = 64 * 1024
+
+
+def hosts(flow: http.HTTPFlow) -> list[str]:
+    """Every host that the request names, the one that it is for first, in the spelling of the wire.
+
+    Host headers, `:authority` or that of an absolute target; and where clients choose the destination (any mode but reverse), that.
+    Servers differ in which of them they follow, so none may be overlooked.
+    """
+    data = flow.request.data
+    named = [value.decode("latin-1") for name, value in data.headers.fields if name.lower() == b"host"]
+    if data.authority:
+        named.append(data.authority.decode("latin-1"))
+    if not isinstance(flow.client_conn.proxy_mode, ReverseMode):
+        named.append(data.host)
+    return named
 
 
 def seen(flow: http.HTTPFlow) -> Seen:
-    """The request as it came. Raises InvalidRequest where `:authority` and `Host` name different hosts."""
-    request = flow.request
-    headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers.fields]
-    hosts = {value for name, value in headers if name == "host"}
-    if request.authority and (request.is_http2 or request.is_http3):
-        hosts.add(request.authority)
-    if len(hosts) > 1:
+    """The request as it came. Raises InvalidRequest where it names different hosts by Host and `:authority`."""
+    data = flow.request.data
+    headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in data.headers.fields]
+    named = [value for name, value in headers if name == "host"]
+    if data.authority:
+        named.append(data.authority.decode("latin-1"))
+    if len(named) > 1 and len({host_name(name) for name in named}) > 1:
         raise S3Error("InvalidRequest", "The request names more than one host.")
-    raw_path, _, raw_query = request.data.path.decode("latin-1").partition("?")
-    return Seen(request.method, next(iter(hosts), ""), raw_path, raw_query, headers)
-
-
-def host(flow: http.HTTPFlow) -> str:
-    """The host that the request names: `:authority`, or Host."""
-    return flow.request.host_header or ""
+    raw_path, _, raw_query = data.path.decode("latin-1").partition("?")
+    return Seen(flow.request.method, named[0] if named else "", raw_path, raw_query, headers)
 
 
 def has_body(flow: http.HTTPFlow) -> bool:
@@ -57,6 +73,11 @@ def send_to_origin_anonymous(flow: http.HTTPFlow, origin: OriginAddress, raw_key
         request.headers["host"] = origin.host_header
     _, mark, query = request.data.path.partition(b"?")
     request.data.path = origin.raw_path(raw_key).encode("latin-1") + mark + query
+
+
+def _is_small(content_length: str | None) -> bool:
+    """Whether an announced length (validated by mitmproxy: digits) is one that may be waited for."""
+    return content_length is not None and int(content_length) <= REFUSED_BODY_BYTES_MAX
 
 
 def _connect_to(flow: http.HTTPFlow, scheme: str, host: str, port: int) -> None:
@@ -90,10 +111,11 @@ def answer(flow: http.HTTPFlow, status: int, headers: Sequence[tuple[str, str]],
 
 
 def refuse(flow: http.HTTPFlow, error: S3Error, *, request_id: str) -> None:
-    """The S3 error where there is no body to wait for; else the connection ends, which keeps nothing in memory."""
-    if has_body(flow):
+    """The S3 error where no body, or a small one, is to be waited for; else the connection ends, which keeps nothing in memory."""
+    if has_body(flow) and not _is_small(flow.request.headers.get("content-length")):
         flow.kill()
         return
+    forget_expectation(flow)
     body = error_xml(error, resource=flow.request.path.partition("?")[0], request_id=request_id)
     headers = [
         *((name.lower(), value) for name, value in error.headers.items()),

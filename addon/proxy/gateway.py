@@ -14,6 +14,7 @@ from addon.proxy.memory import answer_from_memory
 from addon.proxy.passage import Passage, Passages
 from addon.proxy.routes import Route
 from addon.proxy.switch import Routing, Seen, Switch
+from addon.s3.errors import S3Error
 from addon.s3.http_dates import format_http_date
 from addon.service.app import ObjectService
 from addon.service.request import S3Request, new_request_id
@@ -27,8 +28,9 @@ METADATA_KEY = "tgstore"
 
 @dataclass(slots=True)
 class _Followed:
-    """What we remember of a flow: where it went, since when, and its passage where it went past us."""
+    """What we remember of a flow: what was asked, where it went, since when, and its passage where it went past us."""
 
+    seen: Seen
     route: Route
     started_s: float
     passage: Passage | None = None
@@ -47,7 +49,7 @@ class Gateway:
         passages: Passages,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.switch, self.service_address = switch, service_address
+        self._switch, self.service_address = switch, service_address
         self._store, self._service, self._passages = store, service, passages
         self._monotonic_s = monotonic_s
         self._stop: Callable[[], Awaitable[None]] | None = None
@@ -62,12 +64,16 @@ class Gateway:
             await self._stop()
 
     async def route(self, flow: http.HTTPFlow) -> None:
-        """Send a flow for one of our hosts where it belongs. Raises what stands in the way; then the caller fails closed."""
-        seen = flows.seen(flow)
-        routing = await self.switch.route(seen)
-        if routing is None:
+        """Send a flow where it belongs; one for another host is left alone. Raises what stands in the way: then fail closed."""
+        if not any(map(self._switch.is_ours, flows.hosts(flow))):
             return
-        followed = _Followed(routing.route, self._monotonic_s())
+        seen = flows.seen(flow)
+        routing = await self._switch.route(seen)
+        if routing is None:
+            if not self._switch.is_ours(seen.host):
+                raise S3Error("InvalidRequest", "The request names more than one host.")
+            return
+        followed = _Followed(seen, routing.route, self._monotonic_s())
         flow.metadata[METADATA_KEY] = followed
         if routing.route in (Route.ORIGIN_UNTOUCHED, Route.ORIGIN_ANONYMOUS):
             followed.passage = await self._passages.begin(routing, seen.method)
@@ -96,7 +102,7 @@ class Gateway:
         if followed.passage is not None:
             body = b"" if flow.response.stream else flow.response.raw_content or b""
             await self._passages.end(followed.passage, flow.response.status_code, body)
-        self._log(flow, followed, str(flow.response.status_code))
+        self._log(followed, str(flow.response.status_code))
 
     async def error(self, flow: http.HTTPFlow) -> None:
         """The exchange broke off: nobody knows what the origin made of a write."""
@@ -105,7 +111,7 @@ class Gateway:
             return
         if followed.passage is not None:
             await self._passages.end(followed.passage, None, b"")
-        self._log(flow, followed, "broken off")
+        self._log(followed, "broken off")
 
     def _send_to_origin(self, flow: http.HTTPFlow, routing: Routing) -> None:
         assert routing.addressed is not None  # noqa: S101 -- only addressed requests are routed to an origin
@@ -130,13 +136,13 @@ class Gateway:
         flows.answer(flow, answer.status, headers, answer.body)
         return True
 
-    def _log(self, flow: http.HTTPFlow, followed: _Followed, outcome: str) -> None:
-        """One line a request, without its query: a presigned one is a credential."""
+    def _log(self, followed: _Followed, outcome: str) -> None:
+        """One line a request, in ASCII, without its query: a presigned one is a credential."""
+        seen = followed.seen
         access_log.info(
-            "%s %s%s %s %s %.1f ms",
-            flow.request.method,
-            flows.host(flow),
-            flow.request.path.partition("?")[0],
+            "%s %s %s %s %.1f ms",
+            seen.method,
+            f"{seen.host}{seen.raw_path}".encode("unicode_escape").decode("ascii"),
             outcome,
             followed.route.value,
             1000 * (self._monotonic_s() - followed.started_s),

@@ -27,12 +27,14 @@ logger = logging.getLogger(__name__)
 
 OPTION = "tgstore_config"
 # Set by us, so that `mitmdump -s addon/tgstore.py` needs no further flag. `Host` is part of every signature; the origin may be
-# down, so nothing may depend on connecting to it first; what mitmproxy buffers for an answer of ours stays below 1 MiB.
+# down, so nothing may depend on connecting to it first; what mitmproxy buffers for an answer of ours stays below 1 MiB; and a
+# message whose framing two readers could understand differently goes no further.
 REQUIRED_OPTIONS: dict[str, object] = {
     "keep_host_header": True,
     "connection_strategy": "lazy",
     "upstream_cert": False,
     "stream_large_bodies": "1m",
+    "validate_inbound_headers": True,
     "flow_detail": 0,
 }
 STOP_S_MAX = 10.0
@@ -89,8 +91,9 @@ class Tgstore:
 
     async def done(self) -> None:
         """Stop: requests under way get a moment, jobs stay in the index."""
-        if self._starting is not None and not self._starting.done():
+        if self._starting is not None:
             self._starting.cancel()
+            await asyncio.wait({self._starting}, timeout=STOP_S_MAX)
         gateway, self._gateway = self._gateway, None
         if gateway is not None:
             await asyncio.wait_for(gateway.stop(), STOP_S_MAX)
@@ -110,14 +113,12 @@ class Tgstore:
             if self._config is None or self._is_ours_by_settings(flow):
                 raise S3Error("ServiceUnavailable", "tgstore is starting.", headers={"Retry-After": "1"})
             return
-        if not gateway.switch.is_ours(flows.host(flow)):
-            return
         await gateway.route(flow)
 
     def _is_ours_by_settings(self, flow: http.HTTPFlow) -> bool:
         assert self._config is not None  # noqa: S101 -- the caller has looked
-        name = host_name(flows.host(flow))
-        return any(name in (*bucket.hosts, *bucket.path_hosts) for bucket in self._config.buckets)
+        names = {host_name(host) for host in flows.hosts(flow)}
+        return any(not names.isdisjoint((*bucket.hosts, *bucket.path_hosts)) for bucket in self._config.buckets)
 
     def _fail_closed(self, flow: http.HTTPFlow, failure: Exception) -> None:
         """Let the object service say what is wrong, in S3's terms; without one, refuse here. Never let the flow go on."""

@@ -20,16 +20,19 @@ logger = logging.getLogger(__name__)
 
 # Copies that are being ordered at once; beyond it a read orders none, and the next read of the key does.
 ORDERS_UNDER_WAY_MAX = 256
+# What the object under the key survives, although the method is one of a write.
+CHANGES_NOTHING = MULTIPART_STEPS | {Operation.SELECT_OBJECT_CONTENT}
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One request on its way past us."""
+    """One request on its way past us; `current` says that it is about the key's current object, not a version of its own."""
 
     bucket: str
     key: str
     operation: Operation
     claim: Claim
+    current: bool
     held: ObjectRecord | None
     write: OriginWrite | None
 
@@ -47,14 +50,14 @@ class Passages:
             return None
         bucket, target = routing.addressed.bucket.name, routing.addressed.target
         write = None
-        if method not in ("GET", "HEAD", "OPTIONS") and target.operation not in MULTIPART_STEPS:
+        if method not in ("GET", "HEAD", "OPTIONS") and target.operation not in CHANGES_NOTHING:
             write = await self._origin_writes.begin(bucket, target.key)
         held = routing.state if isinstance(routing.state, ObjectRecord) else None
-        return Passage(bucket, target.key, target.operation, routing.claim, held, write)
+        return Passage(bucket, target.key, target.operation, routing.claim, target.version_id is None, held, write)
 
     def answered(self, passage: Passage, status: int, etag: str | None) -> None:
         """The origin's headers are here: a successful read orders a copy, or shows that anyone may read what we hold."""
-        if passage.operation not in READS or status not in (200, 206):
+        if passage.operation not in READS or not passage.current or status not in (200, 206):
             return
         if passage.operation is Operation.HEAD_OBJECT and passage.held is None:
             return

@@ -8,8 +8,8 @@ Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html an
     trailer  = name ":" value EOL [ "x-amz-trailer-signature:" 64HEX EOL ]  (the signature exactly where chunks are signed)
     EOL      = CRLF / LF CRLF                                               (the second is what minio-go sends)
 
-Three forms exist: signed chunks, signed chunks with a signed trailer, and unsigned chunks with a trailer. AWS documents no other but
-the two of SigV4A. Rules of this file:
+Three forms exist: signed chunks, signed chunks with a signed trailer, and unsigned chunks with a trailer. AWS documents no other
+but the two of SigV4A. Rules of this file:
 
 - Data is handed out as it comes, before its chunk's signature could be checked: a chunk may be as large as the object, and memory
   is bounded. Nothing of it may be committed, acknowledged or shown to anyone before `finish` has returned.

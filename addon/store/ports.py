@@ -149,10 +149,11 @@ class Index(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DocumentToSend:
-    """A file to be sent: `path` holds `size` bytes (1 … `Documents.document_bytes_max`); `caption` is compact ASCII."""
+    """A document to be sent: `content` is its bytes, or the file that holds them; `size` of them (1 … `document_bytes_max` of the
+    port `Documents`). `caption` is compact ASCII."""
 
     document_id: str
-    path: Path
+    content: bytes | Path
     size: int
     caption: str
 

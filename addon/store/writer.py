@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -26,29 +25,51 @@ SENDS_UNDER_WAY_MAX = 2
 
 
 class _Filling:
-    """The document that is being filled, in pieces that never cross a block's end."""
+    """The document that is being filled, in pieces that never cross a block's end: in memory up to a block, then in a file."""
 
     def __init__(self, folder: Path) -> None:
         self.document_id = uuid.uuid4().hex
-        self.path = folder / f"{self.document_id}.part"
-        self.file: BinaryIO = self.path.open("xb", buffering=0)
         self.length = 0
+        self._path = folder / f"{self.document_id}.part"
+        self._file: BinaryIO | None = None
+        self._pieces: list[bytes] = []
         self._sha256s: list[hashlib._Hash] = []
 
     def append(self, piece: bytes) -> None:
-        self.file.write(piece)
         if self.length % BLOCK_BYTES == 0:
             self._sha256s.append(hashlib.sha256())
         self._sha256s[-1].update(piece)
         self.length += len(piece)
+        if self.length <= BLOCK_BYTES:
+            self._pieces.append(piece)
+            return
+        if self._file is None:
+            self._file = self._path.open("xb", buffering=0)
+            self._file.write(b"".join(self._pieces))
+            self._pieces.clear()
+        self._file.write(piece)
 
     @property
     def block_sha256s(self) -> bytes:
         return b"".join(sha256.digest() for sha256 in self._sha256s)
 
+    @property
+    def in_memory(self) -> bytes | None:
+        """All of it, while it is no more than a block."""
+        return b"".join(self._pieces) if self._file is None else None
+
+    def padded(self, padding: int) -> bytes | Path:
+        """What is to be sent: the content, and `padding` zero bytes behind it."""
+        if self._file is None:
+            return b"".join((*self._pieces, bytes(padding)))
+        self._file.truncate(self.length + padding)
+        return self._path
+
     def discard(self) -> None:
-        self.file.close()
-        self.path.unlink(missing_ok=True)
+        self._pieces.clear()
+        if self._file is not None:
+            self._file.close()
+            self._path.unlink(missing_ok=True)
 
 
 class Upload:
@@ -81,8 +102,9 @@ class Upload:
         self._finished = False
         self._offset = 0
         self._keeping: asyncio.Future[None] | None = None
-        self._beginning: list[bytes] = []
         self.size = 0
+        self.only_block: bytes | None = None
+        """The object's bytes where they are one block, known once `finish` was called: what is worth keeping at hand."""
 
     async def __aenter__(self) -> Upload:
         return self
@@ -90,11 +112,6 @@ class Upload:
     async def __aexit__(self, *_: object) -> None:
         if not self._finished:
             await self._undo()
-
-    @property
-    def only_block(self) -> bytes | None:
-        """The object's bytes where they are one block: what is worth keeping at hand. None for a larger or empty object."""
-        return b"".join(self._beginning) if 0 < self.size <= BLOCK_BYTES else None
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes of the object. Raises what sending raised, as soon as it is known."""
@@ -115,6 +132,8 @@ class Upload:
     async def finish(self) -> tuple[Extent, ...]:
         """Send what is left; returns the object's extents once Telegram has acknowledged all of them."""
         if self._filling is not None:
+            if self._offset == 0:
+                self.only_block = self._filling.in_memory
             self._hand_over(last=True)
         extents = tuple(await asyncio.gather(*self._sends))
         self._finished = True
@@ -128,10 +147,6 @@ class Upload:
         if self._filling is not None and self._filling.length + len(piece) > self._extent_bytes_max:
             await self._slots.acquire()
             self._hand_over(last=False)
-        if self.size <= BLOCK_BYTES:
-            self._beginning.append(piece)
-        else:
-            self._beginning.clear()
         self._keeping = asyncio.get_running_loop().run_in_executor(None, self._keep_in_thread, piece)
 
     async def _kept(self) -> None:
@@ -154,12 +169,11 @@ class Upload:
     async def _send(self, filling: _Filling, offset: int, *, last: bool) -> Extent:
         try:
             padding = layout.padding_bytes(filling.length, self._randbelow)
-            os.truncate(filling.path, filling.length + padding)
             sha256s = filling.block_sha256s
             document = await self._documents.send(
                 DocumentToSend(
                     document_id=filling.document_id,
-                    path=filling.path,
+                    content=filling.padded(padding),
                     size=filling.length + padding,
                     caption=layout.caption(
                         document_id=filling.document_id,

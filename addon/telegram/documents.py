@@ -170,7 +170,7 @@ class TelegramDocuments:
             raise ValueError(f"a caption is ASCII and has at most {CAPTION_LENGTH_MAX} characters")
 
     async def _send_once(self, bot: BotApi, chat_id: int, document: DocumentToSend, retries: Retries) -> SentFile:
-        part = FilePart("document", file_name(document.document_id), document.path, document.size)
+        part = FilePart("document", file_name(document.document_id), document.content, document.size)
         params: dict[str, str | int | bool] = {
             "chat_id": chat_id,
             "caption": document.caption,

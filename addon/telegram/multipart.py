@@ -1,4 +1,4 @@
-"""A multipart/form-data body with one file, streamed from disk with a known Content-Length (RFC 7578).
+"""A multipart/form-data body with one file, from memory or streamed from disk, with a known Content-Length (RFC 7578).
 
 httpx can stream a multipart body itself, but reads the file on the event loop; here each block is read in a thread, so that a
 slow disk never stops the other flows of the process.
@@ -17,11 +17,11 @@ READ_BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """The file of an upload: form field `field`, `file_name` (ASCII, no quotes), and `size` bytes at `path`."""
+    """The file of an upload: form field `field`, `file_name` (ASCII, no quotes), its `size` bytes, or where they are on disk."""
 
     field: str
     file_name: str
-    path: Path
+    content: bytes | Path
     size: int
 
 
@@ -44,26 +44,36 @@ class MultipartBody:
             "Content-Type: application/octet-stream\r\n\r\n"
         ).encode()
         self._tail = f"\r\n--{boundary}--\r\n".encode()
-        self._file = file
+        self._content, self._size = file.content, file.size
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self.content_length = len(self._head) + file.size + len(self._tail)
         self.complete = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._head
-        position = 0
-        while position < self._file.size:
-            block = await asyncio.to_thread(self._read_block, position)
-            if not block:
-                missing = self._file.size - position
-                raise FileChanged(f"{missing} of {self._file.size} bytes are missing at the end of the file to send")
-            position += len(block)
-            yield block
+        if isinstance(self._content, bytes):
+            if len(self._content) != self._size:
+                raise FileChanged(f"{len(self._content)} bytes are there to send, not {self._size}")
+            yield self._head + self._content
+        else:
+            yield self._head
+            async for block in self._blocks(self._content):
+                yield block
         self.complete = True
         yield self._tail
 
-    def _read_block(self, position: int) -> bytes:
-        # Opened anew for each block: a send may be cancelled while a thread reads, and then nobody is left to close a file.
-        with self._file.path.open("rb", buffering=0) as file:
-            file.seek(position)
-            return file.read(min(READ_BLOCK_BYTES, self._file.size - position)) or b""
+    async def _blocks(self, path: Path) -> AsyncIterator[bytes]:
+        position = 0
+        while position < self._size:
+            block = await asyncio.to_thread(_read_block, path, position, self._size)
+            if not block:
+                missing = self._size - position
+                raise FileChanged(f"{missing} of {self._size} bytes are missing at the end of the file to send")
+            position += len(block)
+            yield block
+
+
+def _read_block(path: Path, position: int, size: int) -> bytes:
+    # Opened anew for each block: a send may be cancelled while a thread reads, and then nobody is left to close a file.
+    with path.open("rb", buffering=0) as file:
+        file.seek(position)
+        return file.read(min(READ_BLOCK_BYTES, size - position)) or b""

@@ -3,12 +3,9 @@ the clock agrees with Telegram's. Each finding is one value with advice for the 
 
 from __future__ import annotations
 
-import asyncio
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -175,17 +172,14 @@ def _message_id(message: Any) -> int:
 
 
 async def _post(bot: BotApi, chat_id: int) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "check.bin"
-        await asyncio.to_thread(path.write_bytes, PROBE_TEXT)
-        params: dict[str, str | int | bool] = {
-            "chat_id": chat_id,
-            "caption": "tgstore check",
-            "disable_content_type_detection": True,
-            "disable_notification": True,
-        }
-        part = FilePart("document", "tgstore-check.bin", path, len(PROBE_TEXT))
-        return await bot.call("sendDocument", params, file=part)
+    params: dict[str, str | int | bool] = {
+        "chat_id": chat_id,
+        "caption": "tgstore check",
+        "disable_content_type_detection": True,
+        "disable_notification": True,
+    }
+    part = FilePart("document", "tgstore-check.bin", PROBE_TEXT, len(PROBE_TEXT))
+    return await bot.call("sendDocument", params, file=part)
 
 
 async def _step(subject: str, call: Awaitable[Any]) -> tuple[Any, ProbeResult]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -74,10 +75,11 @@ class Http2Only(ssl.SSLContext):
         super().set_alpn_protocols(["h2"])
 
 
-def trust(authority: Path | None, *, http2: bool = False) -> ssl.SSLContext | bool:
-    """What httpx takes as ``verify``."""
+@functools.cache
+def trust(authority: Path | None, *, http2: bool = False) -> ssl.SSLContext:
+    """What httpx takes as ``verify``. Kept: to make one takes longer than the request that it is for."""
     if authority is None:
-        return True
+        return ssl.create_default_context()
     context = Http2Only(ssl.PROTOCOL_TLS_CLIENT) if http2 else ssl.create_default_context()
     context.load_verify_locations(authority)
     return context
