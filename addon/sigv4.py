@@ -4,7 +4,7 @@ Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-auth-using-author
 …/sigv4-query-string-auth.html and …/ErrorResponses.html.
 
 Rules of this file
-- There is one way in, `verify`, and one order of checks in it: mechanism, form, time, payload, signed headers, signature.
+- There is one way in, `verify`, and one order of checks in it: mechanism, form, time, signed headers, signature.
   Nothing depends on the payload's kind or on where the credentials stand, so no combination can come past the signature.
 - `access_key_id` and `verify` look for a claim with the same function: what one takes for signed, the other does.
 - Whatever cannot be understood is a claim that fails, never an anonymous request.
@@ -141,7 +141,7 @@ def _check_presigned_period(claim: Claim, now: datetime) -> None:
 
 def _check_signed_headers(received: Received, claim: Claim) -> None:
     """`host` and every `x-amz-*` header must be signed: what is not could have been added on the way."""
-    signed = claim.signed_headers
+    signed = frozenset(claim.signed_headers)
     unsigned = [name for name in received.headers if name.startswith("x-amz-") and name not in signed]
     if "host" not in signed:
         unsigned.append("host")

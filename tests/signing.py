@@ -1,26 +1,30 @@
-"""Requests signed by botocore, as this program receives them: the independent side of the signature tests."""
+"""Requests signed by botocore, as this program receives them, and what the verifier says of them."""
 
 from __future__ import annotations
 
-import datetime as datetime_module
+import hashlib
+import hmac
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from unittest import mock
 from urllib.parse import urlsplit
 
 import botocore.awsrequest
 import botocore.session
+import pytest
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.crt.auth import CrtS3SigV4Auth
 
-from addon.sigv4 import SignedRequest
+from addon.s3.errors import S3Error
+from addon.sigv4 import SignedRequest, Verified, verify
 
 ACCESS_KEY_ID = "AKIDTGSTORETESTS"
 SECRET_ACCESS_KEY = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 SECRETS = {ACCESS_KEY_ID: SECRET_ACCESS_KEY}
 SIGNERS = {"botocore": S3SigV4Auth, "awscrt": CrtS3SigV4Auth}
@@ -158,5 +162,53 @@ def header_of(request: SignedRequest, name: str) -> str:
     return value
 
 
-MINUTE = datetime_module.timedelta(minutes=1)
-SECOND = datetime_module.timedelta(seconds=1)
+# ---- Asking the verifier
+
+
+def check(request: SignedRequest, *, now: datetime = NOW) -> Verified:
+    return verify(request, secret_for=SECRETS.get, now=now)
+
+
+def refusal(
+    request: SignedRequest, *, now: datetime = NOW, secret_for: Callable[[str], str | None] = SECRETS.get
+) -> S3Error:
+    with pytest.raises(S3Error) as caught:
+        verify(request, secret_for=secret_for, now=now)
+    return caught.value
+
+
+def code(request: SignedRequest, *, now: datetime = NOW) -> str:
+    return refusal(request, now=now).code
+
+
+def with_authorization(request: SignedRequest, change: Callable[[str], str]) -> SignedRequest:
+    return changed(request, headers={"authorization": change(header_of(request, "authorization"))})
+
+
+def resigned(
+    request: SignedRequest, signed_headers: list[str], payload: str, *, raw_path: str | None = None
+) -> SignedRequest:
+    """Signed here, in the few lines of AWS's description, for requests that botocore would not make."""
+    names = sorted(signed_headers)
+    values = {name.lower(): value for name, value in request.headers}
+    timestamp = values["x-amz-date"]
+    scope = f"{timestamp[:8]}/us-east-1/s3/aws4_request"
+    lines = "".join(f"{name}:{values.get(name, '100-continue' if name == 'expect' else '')}\n" for name in names)
+    path = request.raw_path if raw_path is None else raw_path
+    canonical = f"{request.method}\n{path}\n{request.raw_query}\n{lines}\n{';'.join(names)}\n{payload}"
+    key = ("AWS4" + SECRET_ACCESS_KEY).encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    to_sign = f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{hashlib.sha256(canonical.encode('latin-1')).hexdigest()}"
+    signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
+    authorization = (
+        f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY_ID}/{scope}, SignedHeaders={';'.join(names)}, Signature={signature}"
+    )
+    return changed(request, headers={"authorization": authorization})
+
+
+def plain(method: str = "GET", raw_path: str = "/a/key.png", **headers: str) -> SignedRequest:
+    pairs = [("host", "images.s3.example.com"), ("x-amz-date", NOW.strftime("%Y%m%dT%H%M%SZ"))]
+    return SignedRequest(
+        method, raw_path, "", [*pairs, *((name.replace("_", "-"), value) for name, value in headers.items())]
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -17,6 +19,24 @@ from addon.service.buckets import host_name
 # A refusal waits in memory for the body that it refuses; a connection with more to come ends instead. No more than
 # `stream_large_bodies`, above which mitmproxy does not take an answer of ours at all.
 REFUSED_BODY_BYTES_MAX = 64 * 1024
+
+
+class Malformed(Exception):
+    """A request that would become another one, or more than one, when it is written out as HTTP/1.1."""
+
+
+# A line break or NUL anywhere, and a blank in the request line. HTTP/2 frames can hold them, and mitmproxy hands them on.
+_BREAKS_A_FIELD = re.compile(rb"[\r\n\0]")
+_BREAKS_THE_REQUEST_LINE = re.compile(rb"[\r\n\0 \t]")
+
+
+def check_well_formed(flow: http.HTTPFlow) -> None:
+    """Raises `Malformed`; such a request may not even reach the object service (RFC 9113, sections 8.2.1 and 10.3)."""
+    data = flow.request.data
+    if _BREAKS_THE_REQUEST_LINE.search(b"".join((data.method, data.path, data.authority))) or _BREAKS_A_FIELD.search(
+        b"".join(itertools.chain.from_iterable(data.headers.fields))
+    ):
+        raise Malformed
 
 
 def hosts(flow: http.HTTPFlow) -> list[str]:

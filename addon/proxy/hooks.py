@@ -103,7 +103,11 @@ class Tgstore:
         if flow.response or flow.error or not flow.live:
             return
         try:
+            flows.check_well_formed(flow)
             await self._route(flow)
+        except flows.Malformed:
+            logger.warning("a request that cannot be written as one HTTP/1.1 message was dropped")
+            flow.kill()
         except Exception as failure:  # noqa: BLE001 -- fail closed: see the module's docstring
             self._fail_closed(flow, failure)
 

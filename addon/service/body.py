@@ -33,7 +33,7 @@ class VerifiedBody:
         """
         self._request = request
         self._payload = verified.payload
-        self._decoder = AwsChunkedDecoder(verified, request.headers) if verified.payload.is_streaming else None
+        self._decoder = AwsChunkedDecoder(verified, headers) if verified.payload.is_streaming else None
         self._expected = ExpectedDigests.from_headers(headers)
         self.length = self._declared_length()
         if self.length is not None and self.length > bytes_max:

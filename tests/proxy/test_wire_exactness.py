@@ -27,7 +27,7 @@ ODD_TARGETS = [
     "/k?x-id=GetObject&prefix=a%2Fb&%20=%20",
     "/semi;colon=1,comma'quote!star*()",
     "/100%25",
-    "/\xe9\xff-raw-bytes",
+    "/\xc3\xa9-raw-utf-8",
 ]
 
 

@@ -12,6 +12,8 @@ import pytest
 from botocore.config import Config as BotoConfig
 from moto.server import ThreadedMotoServer
 
+from addon.telegram.documents import TelegramDocuments
+from addon.telegram.limits import Rate
 from tests.service.product import ORIGIN_KEY, Product, running_product
 
 ORIGIN_BUCKETS = ("images-there", "other-there", "open-there")
@@ -74,10 +76,12 @@ def origin_server(moto: OriginServer) -> Iterator[OriginServer]:
 
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses between attempts a hundredth as long; which attempts there are, and in which order, stays as it is."""
+    """Pauses between attempts a hundredth as long, and as many messages as one likes; all else stays as it is."""
     monkeypatch.setattr("addon.telegram.retries.PAUSE_S_FIRST", 0.005)
     monkeypatch.setattr("addon.telegram.retries.PAUSE_S_MAX", 0.1)
     monkeypatch.setattr("addon.store.copier.POLL_S", 0.02)
+    for name in ("group_rate", "private_rate", "bot_rate"):
+        monkeypatch.setitem(TelegramDocuments.__init__.__kwdefaults__, name, Rate(10_000, 1.0, 10_000))
 
 
 @pytest.fixture
