@@ -7,49 +7,76 @@ removes it, and the other finds it gone.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, insert, select, tuple_, update
 
 from addon.index import objects
 from addon.index.rows import copy_job_of, key_bytes
-from addon.index.tables import copy_jobs, origin_writes
-from addon.store.records import CopyJob, CopyState, NewObject, ObjectRecord
+from addon.index.tables import copy_jobs, keys, origin_writes
+from addon.store.records import CopyJob, CopyOrder, CopyState, NewObject, ObjectRecord
 
+# Each place is two parameters, and a statement of SQLite before 3.32 takes 999.
+PLACES_PER_STATEMENT_MAX = 200
 # A reason is for people; the end of a longer one is cut off.
 REASON_CHARS_MAX = 1000
 
 _IS_BEING_WRITTEN = exists().where(origin_writes.c.bucket == copy_jobs.c.bucket, origin_writes.c.key == copy_jobs.c.key)
 
 
-def enqueue_copy(connection: Connection, bucket: str, key: str, anonymous_read: bool, now_s: float) -> bool:
-    """See `Index.enqueue_copy`."""
-    if objects.has_object_or_tombstone(connection, bucket, key):
-        return False
-    is_here = and_(copy_jobs.c.bucket == bucket, copy_jobs.c.key == key_bytes(key))
-    job = connection.execute(select(copy_jobs).where(is_here)).one_or_none()
-    if job is not None:
-        if anonymous_read:
-            objects.grant_to_job(connection, bucket, key)
+def enqueue_copies(connection: Connection, orders: Sequence[CopyOrder], now_s: float) -> int:
+    """See `Index.enqueue_copies`."""
+    wanted: dict[tuple[str, bytes], bool] = {}
+    for order in orders:
+        place = order.bucket, key_bytes(order.key)
+        wanted[place] = wanted.get(place, False) or order.anonymous_read
+    return sum(_enqueue(connection, part, now_s) for part in _parts(wanted))
+
+
+def _enqueue(connection: Connection, wanted: dict[tuple[str, bytes], bool], now_s: float) -> int:
+    """Orders by place (bucket and key) with their anonymous read, few enough for one statement."""
+    places = list(wanted)
+    decided = connection.execute(select(keys.c.bucket, keys.c.key).where(tuple_(keys.c.bucket, keys.c.key).in_(places)))
+    for row in decided:
+        del wanted[row.bucket, row.key]
+    jobs = connection.execute(select(copy_jobs).where(tuple_(copy_jobs.c.bucket, copy_jobs.c.key).in_(places))).all()
+    for job in jobs:
+        place = job.bucket, job.key
+        if place not in wanted:
+            continue
         if job.state != CopyState.FAILED.value:
-            return False
+            if wanted.pop(place):
+                objects.grant_to_job(connection, job.bucket, job.key.decode())
+            continue
         # Ordered anew under a new number: whoever still holds a lease of the old order has lost it.
-        connection.execute(delete(copy_jobs).where(is_here))
-        anonymous_read = anonymous_read or job.anonymous_read
-    connection.execute(
-        insert(copy_jobs),
+        connection.execute(delete(copy_jobs).where(copy_jobs.c.job_id == job.job_id))
+        wanted[place] = wanted[place] or job.anonymous_read
+    if not wanted:
+        return 0
+    number = objects.next_numbers(connection, len(wanted))
+    rows = [
         {
-            "job_id": objects.next_number(connection),
+            "job_id": number + offset,
             "bucket": bucket,
-            "key": key_bytes(key),
+            "key": key,
             "state": CopyState.WAITING.value,
             "attempts": 0,
             "not_before_s": now_s,
             "anonymous_read": anonymous_read,
             "reason": "",
-        },
-    )
-    return True
+        }
+        for offset, ((bucket, key), anonymous_read) in enumerate(wanted.items())
+    ]
+    connection.execute(insert(copy_jobs), rows)
+    return len(rows)
+
+
+def _parts(wanted: dict[tuple[str, bytes], bool]) -> Iterator[dict[tuple[str, bytes], bool]]:
+    entries = iter(wanted.items())
+    while part := dict(itertools.islice(entries, PLACES_PER_STATEMENT_MAX)):
+        yield part
 
 
 def lease_copy(connection: Connection, now_s: float, lease_s: float) -> CopyJob | None:

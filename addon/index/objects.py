@@ -23,7 +23,9 @@ _EXTENTS_HERE = (extents.c.bucket == bindparam("here_bucket")) & (extents.c.key 
 _JOBS_HERE = (copy_jobs.c.bucket == bindparam("here_bucket")) & (copy_jobs.c.key == bindparam("here_key"))
 _WRITES_HERE = (origin_writes.c.bucket == bindparam("here_bucket")) & (origin_writes.c.key == bindparam("here_key"))
 
-_NEXT_NUMBER = update(counters).where(counters.c.name == COUNTER_NAME).values(value=counters.c.value + 1)
+_NEXT_NUMBERS = (
+    update(counters).where(counters.c.name == COUNTER_NAME).values(value=counters.c.value + bindparam("how_many"))
+)
 _NUMBER = select(counters.c.value).where(counters.c.name == COUNTER_NAME)
 _SELECT_KIND = select(keys.c.kind, keys.c.provenance).where(_KEYS_HERE)
 _SELECT_DOCUMENT_IDS = select(extents.c.document_id).where(_EXTENTS_HERE).distinct()
@@ -51,9 +53,14 @@ def here(bucket: str, key: str) -> dict[str, object]:
 
 
 def next_number(connection: Connection) -> int:
-    """A number that was never given before. Two statements, as not every SQLite in use knows RETURNING."""
-    connection.execute(_NEXT_NUMBER)
-    return int(connection.execute(_NUMBER).scalar_one())
+    """A number that was never given before."""
+    return next_numbers(connection, 1)
+
+
+def next_numbers(connection: Connection, how_many: int) -> int:
+    """The first of so many numbers in a row. Two statements, as not every SQLite in use knows RETURNING."""
+    connection.execute(_NEXT_NUMBERS, {"how_many": how_many})
+    return int(connection.execute(_NUMBER).scalar_one()) - how_many + 1
 
 
 def put_object(connection: Connection, new: NewObject, now_s: float) -> ObjectRecord:

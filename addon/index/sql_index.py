@@ -24,7 +24,7 @@ from addon.index.sqlite import (
 )
 from addon.index.writer import Writer
 from addon.store.ports import WriteOutcome
-from addon.store.records import CopyJob, CopyState, Document, NewObject, ObjectRecord, Tombstone
+from addon.store.records import CopyJob, CopyOrder, CopyState, Document, NewObject, ObjectRecord, Tombstone
 
 T = TypeVar("T")
 
@@ -146,8 +146,8 @@ class SqlIndex:
     async def grant_anonymous_read(self, bucket: str, key: str, *, etag: str) -> None:
         await self._write(objects.grant_anonymous_read, bucket, key, etag)
 
-    async def enqueue_copy(self, bucket: str, key: str, *, anonymous_read: bool, now_s: float) -> bool:
-        return await self._write(copies.enqueue_copy, bucket, key, anonymous_read, now_s)
+    async def enqueue_copies(self, orders: Sequence[CopyOrder], *, now_s: float) -> int:
+        return await self._write(copies.enqueue_copies, orders, now_s)
 
     async def lease_copy(self, *, now_s: float, lease_s: float) -> CopyJob | None:
         return await self._write(copies.lease_copy, now_s, lease_s)

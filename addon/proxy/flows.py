@@ -39,6 +39,33 @@ def check_well_formed(flow: http.HTTPFlow) -> None:
         raise Malformed
 
 
+# Methods whose body means nothing (RFC 9110, section 9.3).
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+
+
+def frame_body(flow: http.HTTPFlow) -> None:
+    """See to it that a body which HTTP/2 does not announce cannot pass for further requests.
+
+    mitmproxy writes it out as HTTP/1.1 without a length. What means nothing is dropped; else it goes in chunks.
+    """
+    request = flow.request
+    if request.is_http11 or request.is_http10 or "content-length" in request.headers:
+        return
+    if request.method in _WITHOUT_BODY:
+        request.stream = _nothing_of
+    else:
+        request.headers["transfer-encoding"] = "chunked"
+
+
+def _nothing_of(_piece: bytes) -> list[bytes]:
+    return []
+
+
+def is_reverse(flow: http.HTTPFlow) -> bool:
+    """Whether the operator chose the destination, not the client."""
+    return isinstance(flow.client_conn.proxy_mode, ReverseMode)
+
+
 def hosts(flow: http.HTTPFlow) -> list[str]:
     """Every host that the request names, the one that it is for first, in the spelling of the wire.
 
@@ -49,7 +76,7 @@ def hosts(flow: http.HTTPFlow) -> list[str]:
     named = [value.decode("latin-1") for name, value in data.headers.fields if name.lower() == b"host"]
     if data.authority:
         named.append(data.authority.decode("latin-1"))
-    if not isinstance(flow.client_conn.proxy_mode, ReverseMode):
+    if not is_reverse(flow):
         named.append(data.host)
     return named
 
@@ -101,17 +128,21 @@ def _is_small(content_length: str | None) -> bool:
 
 
 def _connect_to(flow: http.HTTPFlow, scheme: str, host: str, port: int) -> None:
-    """Change where the request is sent, and nothing of what is sent: mitmproxy's setters rewrite Host, so it is put back."""
-    request = flow.request
-    fields, authority = request.headers.fields, request.data.authority
-    request.scheme, request.host, request.port = scheme, host, port
-    request.headers.fields, request.data.authority = fields, authority
-    request.stream = True
+    """Change where the request is sent, and nothing of what is sent: mitmproxy's own setters would rewrite Host."""
+    data = flow.request.data
+    data.scheme, data.host, data.port = scheme.encode("ascii"), host, port
+    if not flow.request.stream:
+        flow.request.stream = True
 
 
 def forget_expectation(flow: http.HTTPFlow) -> None:
     """Take `Expect: 100-continue` away, so that mitmproxy does not invite a body that will be refused."""
     flow.request.headers.pop("expect", None)
+
+
+def is_streamed(flow: http.HTTPFlow) -> bool:
+    """Whether the complete request has been sent on already: mitmproxy keeps no content of what it streams."""
+    return flow.request.raw_content is None
 
 
 def answer(flow: http.HTTPFlow, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:

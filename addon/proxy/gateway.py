@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mitmproxy import http
 
 from addon.proxy import flows
-from addon.proxy.memory import answer_from_memory
+from addon.proxy.memory import AtHand, answer_from_memory
 from addon.proxy.passage import Passage, Passages
 from addon.proxy.routes import Route
 from addon.proxy.switch import Routing, Seen, Switch
@@ -28,12 +28,14 @@ METADATA_KEY = "tgstore"
 
 @dataclass(slots=True)
 class _Followed:
-    """What we remember of a flow: what was asked, where it went, since when, and its passage where it went past us."""
+    """What we remember of a flow: what was asked, where it went, since when, its passage where it went past us, and the answer
+    that is at hand for it."""
 
     seen: Seen
     route: Route
     started_s: float
     passage: Passage | None = None
+    at_hand: AtHand | None = None
 
 
 class Gateway:
@@ -65,7 +67,10 @@ class Gateway:
 
     async def route(self, flow: http.HTTPFlow) -> None:
         """Send a flow where it belongs; one for another host is left alone. Raises what stands in the way: then fail closed."""
-        if not any(map(self._switch.is_ours, flows.hosts(flow))):
+        ours = any(map(self._switch.is_ours, flows.hosts(flow)))
+        if ours or flows.is_reverse(flow):
+            flows.frame_body(flow)
+        if not ours:
             return
         seen = flows.seen(flow)
         routing = await self._switch.route(seen)
@@ -78,11 +83,30 @@ class Gateway:
         if routing.route in (Route.ORIGIN_UNTOUCHED, Route.ORIGIN_ANONYMOUS):
             followed.passage = await self._passages.begin(routing, seen.method)
             self._send_to_origin(flow, routing)
-        elif routing.route is not Route.MEMORY or not self._answer_from_memory(flow, routing, seen):
+        else:
+            if routing.route is Route.MEMORY and not flows.has_body(flow):
+                followed.at_hand = answer_from_memory(self._store, routing, seen)
             followed.route = Route.SERVICE
             if "expect" in flow.request.headers and self._service.would_refuse(_without_body(seen)):
                 flows.forget_expectation(flow)
             flows.send_to_service(flow, self.service_address)
+
+    def answer_at_hand(self, flow: http.HTTPFlow) -> None:
+        """The request is complete: answer it from memory where that is possible.
+
+        Not before: HTTP/2 may send a body that it did not announce, and mitmproxy can take an answer only from us or by streaming.
+        """
+        followed = flow.metadata.get(METADATA_KEY)
+        if followed is None or followed.at_hand is None or flows.is_streamed(flow):
+            return
+        answer = followed.at_hand
+        followed.route = Route.MEMORY
+        headers = [
+            *answer.headers,
+            ("x-amz-request-id", new_request_id()),
+            ("date", format_http_date(int(time.time()))),
+        ]
+        flows.answer(flow, answer.status, headers, answer.body)
 
     def response_headers(self, flow: http.HTTPFlow) -> None:
         """Let the body stream, unless its end decides about a write; then it is small and waits for the end."""
@@ -121,20 +145,6 @@ class Gateway:
             flows.send_to_origin_untouched(flow, origin)
         else:
             flows.send_to_origin_anonymous(flow, origin, routing.addressed.target.raw_key)
-
-    def _answer_from_memory(self, flow: http.HTTPFlow, routing: Routing, seen: Seen) -> bool:
-        if flows.has_body(flow):
-            return False
-        answer = answer_from_memory(self._store, routing, seen)
-        if answer is None or not isinstance(answer.body, bytes):
-            return False
-        headers = [
-            *answer.headers,
-            ("x-amz-request-id", new_request_id()),
-            ("date", format_http_date(int(time.time()))),
-        ]
-        flows.answer(flow, answer.status, headers, answer.body)
-        return True
 
     def _log(self, followed: _Followed, outcome: str) -> None:
         """One line a request, in ASCII, without its query: a presigned one is a credential."""

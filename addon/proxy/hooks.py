@@ -106,7 +106,7 @@ class Tgstore:
             flows.check_well_formed(flow)
             await self._route(flow)
         except flows.Malformed:
-            logger.warning("a request that cannot be written as one HTTP/1.1 message was dropped")
+            logger.info("a request that would not stay one HTTP/1.1 message was dropped")
             flow.kill()
         except Exception as failure:  # noqa: BLE001 -- fail closed: see the module's docstring
             self._fail_closed(flow, failure)
@@ -138,6 +138,15 @@ class Tgstore:
         except Exception:
             logger.exception("a request could not even be refused; its connection ends")
             flow.kill()
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Answer what is at hand."""
+        if flow.response or flow.error or self._gateway is None:
+            return
+        try:
+            self._gateway.answer_at_hand(flow)
+        except Exception:  # the flow is on its way to the object service, and goes there
+            logger.exception("a request could not be answered from memory")
 
     async def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Let the body stream; learn from the origin's answer."""

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from addon.proxy.switch import Routing, Seen
 from addon.s3.errors import S3Error
 from addon.s3.reads import answer_read
-from addon.service.request import Answer
 from addon.store.object_store import ObjectStore
 from addon.store.records import ObjectRecord
 
 
-def answer_from_memory(store: ObjectStore, routing: Routing, seen: Seen) -> Answer | None:
+@dataclass(frozen=True, slots=True)
+class AtHand:
+    """A whole answer."""
+
+    status: int
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+
+
+def answer_from_memory(store: ObjectStore, routing: Routing, seen: Seen) -> AtHand | None:
     """The answer, or None where the object service has to give it (bytes not at hand, or anything out of the ordinary)."""
     record = routing.state
     if not isinstance(record, ObjectRecord):
@@ -20,9 +31,9 @@ def answer_from_memory(store: ObjectStore, routing: Routing, seen: Seen) -> Answ
     except S3Error:
         return None
     if answer.body_range is None:
-        return Answer(answer.status, answer.headers)
+        return AtHand(answer.status, answer.headers, b"")
     whole = store.in_memory(record)
     if whole is None:
         return None
     part = answer.body_range
-    return Answer(answer.status, answer.headers, whole[part.start : part.start + part.length])
+    return AtHand(answer.status, answer.headers, whole[part.start : part.start + part.length])

@@ -18,8 +18,8 @@ from addon.store.records import ObjectRecord
 
 logger = logging.getLogger(__name__)
 
-# Copies that are being ordered at once; beyond it a read orders none, and the next read of the key does.
-ORDERS_UNDER_WAY_MAX = 256
+# Anonymous reads that are being recorded at once; beyond it a read records nothing, and the next one does.
+GRANTS_UNDER_WAY_MAX = 256
 # What the object under the key survives, although the method is one of a write.
 CHANGES_NOTHING = MULTIPART_STEPS | {Operation.SELECT_OBJECT_CONTENT}
 
@@ -42,7 +42,7 @@ class Passages:
 
     def __init__(self, store: ObjectStore, copier: Copier, origin_writes: OriginWrites) -> None:
         self._store, self._copier, self._origin_writes = store, copier, origin_writes
-        self._orders: set[asyncio.Task[None]] = set()
+        self._grants: set[asyncio.Task[None]] = set()
 
     async def begin(self, routing: Routing, method: str) -> Passage | None:
         """Call before the request is let go. Raises `IndexUnavailable`: then it must not be let go."""
@@ -61,11 +61,13 @@ class Passages:
             return
         if passage.operation is Operation.HEAD_OBJECT and passage.held is None:
             return
-        if len(self._orders) >= ORDERS_UNDER_WAY_MAX:
-            return
-        order = asyncio.create_task(self._learn(passage, etag))
-        self._orders.add(order)
-        order.add_done_callback(self._orders.discard)
+        anonymous = passage.claim is Claim.ANONYMOUS
+        if passage.held is None:
+            self._copier.order(passage.bucket, passage.key, anonymous_read=anonymous)
+        elif anonymous and etag is not None and len(self._grants) < GRANTS_UNDER_WAY_MAX:
+            grant = asyncio.create_task(self._grant(passage, etag.strip('"')))
+            self._grants.add(grant)
+            grant.add_done_callback(self._grants.discard)
 
     async def end(self, passage: Passage, status: int | None, body: bytes) -> None:
         """The exchange is over; `status` is None where no answer came."""
@@ -77,12 +79,8 @@ class Passages:
             outcome = WriteOutcome.ACCEPTED if is_accepted(status, body) else WriteOutcome.REFUSED
         await self._origin_writes.end(passage.write, outcome)
 
-    async def _learn(self, passage: Passage, etag: str | None) -> None:
-        anonymous = passage.claim is Claim.ANONYMOUS
+    async def _grant(self, passage: Passage, etag: str) -> None:
         try:
-            if passage.held is None:
-                await self._copier.order(passage.bucket, passage.key, anonymous_read=anonymous)
-            elif anonymous and etag is not None:
-                await self._store.index.grant_anonymous_read(passage.bucket, passage.key, etag=etag.strip('"'))
+            await self._store.index.grant_anonymous_read(passage.bucket, passage.key, etag=etag)
         except IndexUnavailable as failure:
-            logger.warning("a copy could not be ordered; the next read will: %s", failure)
+            logger.warning("what anyone may read could not be recorded; the next read will: %s", failure)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import BinaryIO
@@ -25,7 +25,7 @@ from addon.s3.operations import MULTIPART_STEPS, Operation
 from addon.s3.query import without_signature
 from addon.service.authorize import Call
 from addon.service.body import VerifiedBody
-from addon.service.buckets import Directory
+from addon.service.buckets import Bucket, Directory
 from addon.service.late_errors import is_accepted
 from addon.service.origin_writes import OriginWrites
 from addon.service.request import Answer
@@ -85,9 +85,9 @@ class Forwarder:
     async def read_miss(self, call: Call) -> Answer:
         """GetObject or HeadObject of a key that only the origin has; a GET that succeeds orders the copy."""
 
-        async def order_copy(answer: OriginResponse) -> None:
+        def order_copy(answer: OriginResponse) -> None:
             if answer.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-                await self._copier.order(call.bucket.name, call.target.key or "", anonymous_read=False)
+                self._copier.order(call.bucket.name, call.target.key, anonymous_read=False)
 
         return await self._send(call, None, order_copy if call.target.operation is Operation.GET_OBJECT else None)
 
@@ -124,6 +124,8 @@ class Forwarder:
             asked_about.append((call.bucket.name, call.target.key))
         source = _copy_source(call)
         if source is not None:
+            # Before anything is looked up: who may not read the source shall not learn either whether it is here.
+            self._source_at_origin(call, source)
             asked_about.append((source.bucket, source.key))
         for bucket, key in asked_about:
             if is_ours_alone(await self._store.state(bucket, key)):
@@ -137,7 +139,7 @@ class Forwarder:
         self,
         call: Call,
         spooled: SpooledBody | None,
-        on_answer: Callable[[OriginResponse], Awaitable[None]] | None = None,
+        on_answer: Callable[[OriginResponse], None] | None = None,
     ) -> Answer:
         origin = self._origins.get(call.bucket.name)
         if origin is None:
@@ -155,7 +157,7 @@ class Forwarder:
         try:
             answer = await stack.enter_async_context(origin.send(request))
             if on_answer is not None:
-                await on_answer(answer)
+                on_answer(answer)
         except BaseException:
             await stack.aclose()
             raise
@@ -184,6 +186,9 @@ class Forwarder:
             raise S3Error("AccessDenied", "Access Denied")
         if verified.access_key_id not in bucket.credentials:
             raise S3Error("AccessDenied", "Access Denied")
+        if _endpoint(bucket) != _endpoint(call.bucket):
+            # The name means another bucket there, or none.
+            raise S3Error("NotImplemented", "A copy from another origin is not implemented by tgstore yet.")
         version = f"?versionId={source.version_id}" if source.version_id is not None else ""
         return f"/{bucket.origin_bucket}/{encode_key(source.key)}{version}"
 
@@ -213,6 +218,15 @@ _CHECKSUM_HEADERS = frozenset(
 def _copy_source(call: Call) -> CopySource | None:
     header = call.header(COPY_SOURCE)
     return parse_copy_source(header) if header is not None else None
+
+
+def _endpoint(bucket: Bucket) -> tuple[str, str, int] | None:
+    """The server that a bucket's origin is at: scheme, host and port."""
+    address = bucket.origin
+    if address is None:
+        return None
+    host = address.host if address.path_prefix else address.host.removeprefix(f"{bucket.origin_bucket}.")
+    return address.scheme, host, address.port
 
 
 def _keep(file: BinaryIO, body: VerifiedBody, piece: bytes) -> None:

@@ -48,7 +48,7 @@ class ObjectHandlers:
             if not _is_about_the_current_whole(call.target):
                 raise S3Error("AccessDenied", "Access Denied")
             return await self._answer(call, readable_by_anyone(call, state))
-        if isinstance(state, Tombstone):
+        if isinstance(state, Tombstone) or (state is None and call.bucket.origin is None):
             raise no_such_key(key)
         if state is None or self._may_be_stale(state):
             return await self._forwarder.read_miss(call)

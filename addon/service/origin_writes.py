@@ -40,10 +40,11 @@ class OriginWrites:
         return OriginWrite(write_id, bucket, key)
 
     async def end(self, write: OriginWrite, outcome: WriteOutcome) -> None:
-        """Call when the origin has answered, or never will."""
-        try:
-            await self._store.index.end_origin_write(write.write_id, outcome)
-        finally:
-            self._under_way[write.bucket, write.key] -= 1
-            if self._under_way[write.bucket, write.key] <= 0:
-                del self._under_way[write.bucket, write.key]
+        """Call when the origin has answered, or never will.
+
+        Raises `IndexUnavailable`: then the mark stands until the next start, and no copy of the key is served so long.
+        """
+        await self._store.index.end_origin_write(write.write_id, outcome)
+        self._under_way[write.bucket, write.key] -= 1
+        if self._under_way[write.bucket, write.key] <= 0:
+            del self._under_way[write.bucket, write.key]

@@ -30,7 +30,7 @@ from addon.store.ports import (
     StoreError,
     TelegramUnavailable,
 )
-from addon.store.records import CopyJob, CopyState
+from addon.store.records import CopyJob, CopyOrder, CopyState
 from addon.store.writer import Upload
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,11 @@ logger = logging.getLogger(__name__)
 LEASE_S = 60.0
 # How often the jobs that wait for their time are looked at; a new job wakes a worker at once.
 POLL_S = 2.0
+# Orders are collected for this long and go into the index together: a miss costs no transaction of its own. What a killed process
+# had not written yet is ordered by the next read.
+COLLECT_S = 0.1
+# More orders are not collected; the next read of the key orders it again.
+ORDERS_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +75,14 @@ class Copier:
         self._store, self._origins, self._limits = store, origins, limits
         self._jitter = jitter
         self._wake = asyncio.Event()
+        self._orders: dict[tuple[str, str], CopyOrder] = {}
+        self._ordered = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to work on whatever is due."""
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._limits.concurrency)]
+        self._workers.append(asyncio.create_task(self._write_orders()))
 
     async def stop(self) -> None:
         """Break off; jobs under way stay in the index and are taken up by the next process."""
@@ -82,20 +90,39 @@ class Copier:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         self._workers = []
+        with contextlib.suppress(IndexUnavailable):
+            await self._write_collected()
 
-    async def order(self, bucket: str, key: str, *, anonymous_read: bool) -> None:
-        """Somebody read this key at the origin: have it copied, once."""
-        if self._origins.get(bucket) is None:
+    def order(self, bucket: str, key: str, *, anonymous_read: bool) -> None:
+        """Somebody read this key at the origin: have it copied, once. Durable within `COLLECT_S` seconds."""
+        if self._origins.get(bucket) is None or len(self._orders) >= ORDERS_MAX:
             return
-        if await self._store.index.enqueue_copy(bucket, key, anonymous_read=anonymous_read, now_s=self._store.now_s()):
+        former = self._orders.get((bucket, key))
+        anonymous_read = anonymous_read or (former is not None and former.anonymous_read)
+        self._orders[bucket, key] = CopyOrder(bucket, key, anonymous_read)
+        self._ordered.set()
+
+    async def _write_orders(self) -> None:
+        while True:
+            await self._ordered.wait()
+            await asyncio.sleep(COLLECT_S)
+            self._ordered.clear()
+            try:
+                await self._write_collected()
+            except IndexUnavailable as failure:
+                logger.error("copies could not be ordered; the next reads of their keys will: %s", failure)
+            except Exception:
+                logger.exception("copies could not be ordered; the next reads of their keys will")
+
+    async def _write_collected(self) -> None:
+        orders, self._orders = list(self._orders.values()), {}
+        if orders and await self._store.index.enqueue_copies(orders, now_s=self._store.now_s()):
             self._wake.set()
 
     async def _work(self) -> None:
         while True:
             try:
-                job = await self._store.index.lease_copy(now_s=self._store.now_s(), lease_s=LEASE_S)
-                if job is not None:
-                    await self._run(job)
+                if await self._run_next():
                     continue
             except IndexUnavailable as failure:
                 logger.error("background copies wait for the index: %s", failure)
@@ -105,6 +132,22 @@ class Copier:
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), POLL_S)
+
+    async def _run_next(self) -> bool:
+        """Run the next job that is due, or wait a little for its turn; False where there is none.
+
+        Only when Telegram would take a document: else the origin would be read for bytes that nobody takes, and a queue of copies
+        would stand before every upload of a client.
+        """
+        delay_s = self._store.send_delay_s()
+        if delay_s > 0:
+            await asyncio.sleep(min(delay_s, POLL_S))
+            return True
+        job = await self._store.index.lease_copy(now_s=self._store.now_s(), lease_s=LEASE_S)
+        if job is None:
+            return False
+        await self._run(job)
+        return True
 
     async def _run(self, job: CopyJob) -> None:
         """One attempt, and what becomes of the job."""
@@ -123,6 +166,10 @@ class Copier:
             with contextlib.suppress(IndexUnavailable):
                 await self._release(job, CopyState.WAITING, self._store.now_s(), "stopped")
             raise
+        except Exception as defect:
+            # Counted like any failure, so that a key which always fails comes to rest with its reason.
+            logger.exception("a background copy failed in an unforeseen way")
+            await self._try_again(job, defect)
         else:
             outcome = "copied" if record is not None else "not copied: the key was written or deleted meanwhile"
             logger.info("%s/%s: %s", job.bucket, job.key.encode("unicode_escape").decode(), outcome)
@@ -191,13 +238,13 @@ class Copier:
 
     async def _try_again(self, job: CopyJob, failure: Exception) -> None:
         if job.attempts >= self._limits.attempts_max:
-            await self._release(job, CopyState.FAILED, 0.0, f"after {job.attempts} attempts: {failure}")
+            await self._release(job, CopyState.FAILED, 0.0, f"after {job.attempts} attempts: {_reason(failure)}")
             return
         delay_s = min(self._limits.retry_delay_s_min * 2 ** (job.attempts - 1), self._limits.retry_delay_s_max)
         delay_s *= 0.5 + self._jitter() / 2
         if isinstance(failure, OriginUnavailable | TelegramUnavailable) and failure.retry_after_s is not None:
             delay_s = max(delay_s, min(failure.retry_after_s, self._limits.retry_delay_s_max))
-        await self._release(job, CopyState.WAITING, self._store.now_s() + delay_s, str(failure))
+        await self._release(job, CopyState.WAITING, self._store.now_s() + delay_s, _reason(failure))
 
     async def _release(self, job: CopyJob, state: CopyState, not_before_s: float, reason: str) -> None:
         if state is not CopyState.WAITING:
@@ -205,6 +252,11 @@ class Copier:
                 "%s/%s will not be copied: %s", job.bucket, job.key.encode("unicode_escape").decode(), reason
             )
         await self._store.index.release_copy(job, state=state, not_before_s=not_before_s, reason=reason)
+
+
+def _reason(failure: Exception) -> str:
+    """The ports' errors say what is to be known; of another exception only the kind, as nobody knows what its text holds."""
+    return str(failure) if isinstance(failure, StoreError) else f"unforeseen: {type(failure).__name__}"
 
 
 def _check_whole(about: OriginCopyHeaders, upload: Upload, digests: BodyDigests) -> None:

@@ -21,7 +21,6 @@ from addon.store.ports import (
     DocumentLost,
     Documents,
     Index,
-    IndexUnavailable,
     Origin,
     OriginRequest,
     OriginUnavailable,
@@ -75,6 +74,10 @@ class ObjectStore:
         for left_over in self.spool_dir.glob("*.part"):
             left_over.unlink(missing_ok=True)
 
+    def send_delay_s(self) -> float:
+        """See `Documents.send_delay_s`."""
+        return self._documents.send_delay_s()
+
     async def state(self, bucket: str, key: str) -> ObjectRecord | Tombstone | None:
         """See `Index.key_state`."""
         return await self.index.key_state(bucket, key)
@@ -96,11 +99,8 @@ class ObjectStore:
         """Make a verified upload the current object. Durable when it returns."""
         extents = await upload.finish()
         new = _new_object(bucket, key, upload.size, Provenance.WRITTEN_HERE, description, extents)
-        try:
-            record = await self.index.put_object(new)
-        except IndexUnavailable:
-            _report_orphans(extents)
-            raise
+        record = await self.index.put_object(new)
+        upload.committed()
         self._keep(record, upload)
         return record
 
@@ -108,11 +108,8 @@ class ObjectStore:
         """Make a verified copy the current object; None where a newer write or delete won."""
         extents = await upload.finish()
         new = _new_object(job.bucket, job.key, upload.size, Provenance.COPIED_FROM_ORIGIN, description, extents)
-        try:
-            record = await self.index.commit_copy(job, new)
-        except IndexUnavailable:
-            _report_orphans(extents)
-            raise
+        record = await self.index.commit_copy(job, new)
+        upload.committed()
         if record is not None:
             self._keep(record, upload)
         return record
@@ -147,6 +144,7 @@ class ObjectStore:
         if origin is None:
             raise failure
         entity_tag = f'"{record.etag}"'
+        asked_for = f"{start}-{start + length - 1}"
         request = OriginRequest(
             method="GET",
             raw_key=encode_key(record.key),
@@ -154,14 +152,17 @@ class ObjectStore:
             headers=[
                 ("accept-encoding", "identity"),
                 ("if-match", entity_tag),
-                ("range", f"bytes={start}-{start + length - 1}"),
+                ("range", f"bytes={asked_for}"),
             ],
         )
         try:
             async with origin.send(request) as answer:
                 if answer.status != HTTPStatus.PARTIAL_CONTENT or answer.header("etag") != entity_tag:
                     raise failure
-                logger.warning("serving %s/%s from the origin: %s", record.bucket, record.key, failure)
+                if answer.header("content-range") != f"bytes {asked_for}/{record.size}":
+                    raise failure
+                printable_key = record.key.encode("unicode_escape").decode()
+                logger.warning("serving %s/%s from the origin: %s", record.bucket, printable_key, failure)
                 async for piece in answer.body:
                     yield piece
         except OriginUnavailable:
@@ -187,12 +188,3 @@ def _new_object(
         checksums=about.checksums,
         extents=extents,
     )
-
-
-def _report_orphans(extents: tuple[Extent, ...]) -> None:
-    """The index could not even record them as garbage: the log is the only place left that names them."""
-    for extent in extents:
-        document = extent.document
-        logger.error(
-            "orphan: chat %d message %d (document %s)", document.chat_id, document.message_id, document.document_id
-        )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from addon.store.records import CopyJob, CopyState, Document, NewObject, ObjectRecord, Tombstone
+from addon.store.records import CopyJob, CopyOrder, CopyState, Document, NewObject, ObjectRecord, Tombstone
 
 
 class StoreError(Exception):
@@ -116,9 +116,9 @@ class Index(Protocol):
     async def grant_anonymous_read(self, bucket: str, key: str, *, etag: str) -> None:
         """The origin served this object to an anonymous client: mark the copy that has this ETag, and a copy job of the key."""
 
-    async def enqueue_copy(self, bucket: str, key: str, *, anonymous_read: bool, now_s: float) -> bool:
-        """Order a copy unless the key has an object, a tombstone or a job already (a waiting job only gains `anonymous_read`;
-        a failed job is ordered again). False where nothing new was ordered."""
+    async def enqueue_copies(self, orders: Sequence[CopyOrder], *, now_s: float) -> int:
+        """Order copies of keys that have no object, no tombstone and no job (a job only gains `anonymous_read`; a failed one is
+        ordered anew). Returns how many were newly ordered."""
 
     async def lease_copy(self, *, now_s: float, lease_s: float) -> CopyJob | None:
         """Take the next job that is due (also one whose lease has run out), marking it RUNNING and counting an attempt."""
@@ -173,6 +173,9 @@ class Documents(Protocol):
         """The bytes `offset … offset+length` of a document, in pieces of any size up to 1 MiB. Exactly `length` bytes come, or
         it raises (`TelegramUnavailable`, `DocumentLost`). Resumes by itself after resets, truncation and expired paths. The
         caller checks hashes."""
+
+    def send_delay_s(self) -> float:
+        """How long a document sent now would wait for its turn, in seconds; `inf` where only the end of another send can tell."""
 
     def on_new_file_id(self, remember: Callable[[str, int, str], None]) -> None:
         """Register who is told (document_id, bot_id, file_id) when a file_id was won again."""

@@ -114,6 +114,15 @@ class CopyState(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class CopyOrder:
+    """The wish to have a key copied; `anonymous_read` where the origin served it to an anonymous client."""
+
+    bucket: str
+    key: str
+    anonymous_read: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CopyJob:
     """A durable order to copy one key from the origin.
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from addon.store import layout
-from addon.store.ports import Documents, DocumentToSend, Index
+from addon.store.ports import Documents, DocumentToSend, Index, IndexUnavailable
 from addon.store.records import BLOCK_BYTES, Document, Extent
+
+logger = logging.getLogger(__name__)
 
 # Bytes are hashed and written in pieces of this size, in a worker thread, while the next piece arrives.
 PIECE_BYTES = BLOCK_BYTES // 4
@@ -73,7 +76,7 @@ class _Filling:
 
 
 class Upload:
-    """One object on its way into Telegram. Use as an async context manager: whatever is not finished is undone when it ends.
+    """One object on its way into Telegram. Use as an async context manager: whatever is not committed is undone when it ends.
 
     `observe(block)` is called in a worker thread with every block, before it is kept: it is where the caller hashes.
     """
@@ -99,7 +102,7 @@ class Upload:
         self._filling: _Filling | None = None
         self._sends: list[asyncio.Task[Extent]] = []
         self._slots = asyncio.Semaphore(SENDS_UNDER_WAY_MAX)
-        self._finished = False
+        self._committed = False
         self._offset = 0
         self._keeping: asyncio.Future[None] | None = None
         self.size = 0
@@ -110,7 +113,7 @@ class Upload:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if not self._finished:
+        if not self._committed:
             await self._undo()
 
     async def write(self, data: bytes) -> None:
@@ -135,9 +138,11 @@ class Upload:
             if self._offset == 0:
                 self.only_block = self._filling.in_memory
             self._hand_over(last=True)
-        extents = tuple(await asyncio.gather(*self._sends))
-        self._finished = True
-        return extents
+        return tuple(await asyncio.gather(*self._sends))
+
+    def committed(self) -> None:
+        """The index has the extents now: nothing is left to be undone."""
+        self._committed = True
 
     async def _keep(self, piece: bytes) -> None:
         await self._kept()
@@ -206,4 +211,15 @@ class Upload:
         results = await asyncio.gather(*self._sends, return_exceptions=True)
         sent: list[Document] = [result.document for result in results if isinstance(result, Extent)]
         if sent:
-            await self._index.add_documents(sent, now_s=self._now_s())
+            try:
+                await self._index.add_documents(sent, now_s=self._now_s())
+            except IndexUnavailable:
+                _report_orphans(sent)
+
+
+def _report_orphans(documents: list[Document]) -> None:
+    """The index could not even record them as garbage: the log is the only place left that names them."""
+    for document in documents:
+        logger.error(
+            "orphan: chat %d message %d (document %s)", document.chat_id, document.message_id, document.document_id
+        )

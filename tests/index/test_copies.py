@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from addon.store.ports import Index, WriteOutcome
-from addon.store.records import CopyJob, CopyState, ObjectRecord
+from addon.store.records import CopyJob, CopyOrder, CopyState, ObjectRecord
 from tests.index.samples import BUCKET, new_copy, new_object
 from tests.index.test_objects import garbage_ids, is_anonymous
 
 
 async def order(index: Index, key: str, *, anonymous_read: bool = False, now_s: float = 100) -> bool:
-    return await index.enqueue_copy(BUCKET, key, anonymous_read=anonymous_read, now_s=now_s)
+    return await index.enqueue_copies([CopyOrder(BUCKET, key, anonymous_read)], now_s=now_s) == 1
 
 
 async def lease(index: Index, *, now_s: float = 100, lease_s: float = 60) -> CopyJob:
@@ -46,6 +46,19 @@ async def test_a_key_is_ordered_once(index: Index) -> None:
     await index.release_copy(job, state=CopyState.SKIPPED, not_before_s=0, reason="archived")
     assert not await order(index, "a")
     assert len(await jobs_of(index)) == 1
+
+
+async def test_many_keys_are_ordered_at_once_each_once_and_only_where_undecided(index: Index) -> None:
+    await index.put_object(new_object("key 7"))
+    await index.delete_object(BUCKET, "key 300", now_s=5)
+    await order(index, "key 9")
+    wanted = [CopyOrder(BUCKET, f"key {number}", number == 9) for number in (*range(500), 8, 9, 10)]
+    assert await index.enqueue_copies(wanted, now_s=100) == 497
+    jobs = await index.copy_jobs(BUCKET, states=list(CopyState), limit=1000)
+    assert {job.key for job in jobs} == {f"key {number}" for number in range(500)} - {"key 7", "key 300"}
+    assert len({job.job_id for job in jobs}) == len(jobs) == 498
+    assert [job.key for job in jobs if job.anonymous_read] == ["key 9"]
+    assert await index.enqueue_copies([], now_s=100) == 0
 
 
 async def test_what_is_decided_here_is_not_ordered(index: Index) -> None:
@@ -255,7 +268,7 @@ async def test_counts_and_jobs_are_those_of_one_bucket(index: Index) -> None:
         job = await lease(index)
         if state is not CopyState.RUNNING:
             await index.release_copy(job, state=state, not_before_s=1e9, reason="why")
-    await index.enqueue_copy("other", "x", anonymous_read=False, now_s=100)
+    await index.enqueue_copies([CopyOrder("other", "x", False)], now_s=100)
     await index.put_object(new_object("p", "d1", "d2"))
     await index.put_object(new_object("q", "d1"))
     await index.delete_object(BUCKET, "r", now_s=5)

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from addon.store.ports import Index, WriteOutcome
-from addon.store.records import CopyState, ObjectRecord, Tombstone
+from addon.store.records import CopyOrder, CopyState, ObjectRecord, Tombstone
 from tests.index.samples import BUCKET, document, new_copy, new_object
 
 
@@ -16,7 +16,7 @@ async def garbage_ids(index: Index) -> list[str]:
 
 
 async def put_copy(index: Index, key: str, *names: str, etag: str = "copied") -> ObjectRecord:
-    await index.enqueue_copy(BUCKET, key, anonymous_read=False, now_s=0)
+    await index.enqueue_copies([CopyOrder(BUCKET, key, False)], now_s=0)
     job = await index.lease_copy(now_s=0, lease_s=60)
     assert job is not None
     record = await index.commit_copy(job, new_copy(key, *names, etag=etag))
@@ -142,8 +142,8 @@ async def test_supersede_forgets_object_and_tombstone(index: Index, deleted: boo
 
 @pytest.mark.parametrize("change", ["put", "delete", "supersede"])
 async def test_every_change_of_a_key_removes_its_job_and_pending_write(index: Index, change: str) -> None:
-    await index.enqueue_copy(BUCKET, "a", anonymous_read=False, now_s=0)
-    await index.enqueue_copy(BUCKET, "other", anonymous_read=False, now_s=0)
+    await index.enqueue_copies([CopyOrder(BUCKET, "a", False)], now_s=0)
+    await index.enqueue_copies([CopyOrder(BUCKET, "other", False)], now_s=0)
     await index.begin_origin_write(BUCKET, "a", now_s=0)
     await index.begin_origin_write(BUCKET, "other", now_s=0)
     if change == "put":

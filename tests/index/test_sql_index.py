@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from addon.store.ports import WriteOutcome
-from addon.store.records import CopyJob, CopyState, Document, ObjectRecord, Provenance, Tombstone
+from addon.store.records import CopyJob, CopyOrder, CopyState, Document, ObjectRecord, Provenance, Tombstone
 from tests.index.conftest import IMPLEMENTATIONS
 from tests.index.samples import BUCKET, document, new_copy, new_object
 
@@ -126,7 +126,8 @@ class IndexMachine(RuleBasedStateMachine):
 
     @rule(key=KEYS, anonymous_read=st.booleans())
     def enqueue(self, key: str, anonymous_read: bool) -> None:
-        ordered = self.run(self.index.enqueue_copy(BUCKET, key, anonymous_read=anonymous_read, now_s=self.now_s))
+        order = CopyOrder(BUCKET, key, anonymous_read)
+        ordered = self.run(self.index.enqueue_copies([order], now_s=self.now_s)) == 1
         job = self.jobs.get(key)
         assert ordered == (key not in self.states and (job is None or job.state is CopyState.FAILED))
         anonymous_read = anonymous_read or (job is not None and job.anonymous_read)
