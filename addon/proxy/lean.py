@@ -29,7 +29,6 @@ UNNEEDED: Mapping[str, tuple[str, ...]] = {
     "modifyheaders": ("modify_headers",),
     "onboarding": (),
     "proxyauth": ("proxyauth",),
-    "readfile": ("rfile",),
     "readfilestdin": ("rfile",),
     "save": ("save_stream_file",),
     "savehar": ("hardump",),

@@ -88,10 +88,16 @@ class VerifiedBody:
 
 
 def content_length(request: S3Request) -> int | None:
-    """Content-Length in bytes; None where the body's end is marked otherwise. Raises InvalidArgument for a bad number."""
+    """Content-Length in bytes; None where the body's end is marked otherwise.
+
+    Raises MissingContentLength where nothing marks it, as S3 does: an empty body that nobody declared would replace an object by
+    nothing. InvalidArgument for a bad number.
+    """
     value = request.header("content-length")
     if value is None:
-        return None if request.header("transfer-encoding") is not None else 0
+        if request.header("transfer-encoding") is None:
+            raise S3Error("MissingContentLength", "You must provide the Content-Length HTTP header.")
+        return None
     if not (value.isascii() and value.isdigit()):
         raise S3Error("InvalidArgument", "Content-Length is not a number.")
     return int(value)

@@ -67,6 +67,6 @@ class Directory:
 def host_name(host: str) -> str:
     """A Host header's name: lower case, without port and trailing dot (`[::1]:8080` gives `[::1]`)."""
     name, colon, port = host.strip().rpartition(":")
-    if not colon or not port.isdigit():
+    if not colon or not (port.isdigit() or port == ""):
         name = host.strip()
     return name.lower().rstrip(".")

@@ -54,7 +54,8 @@ class S3Request:
         more = True
         while more:
             try:
-                event = await asyncio.wait_for(self.receive(), BODY_IDLE_S_MAX)
+                async with asyncio.timeout(BODY_IDLE_S_MAX):
+                    event = await self.receive()
             except TimeoutError:
                 raise S3Error(
                     "RequestTimeout",

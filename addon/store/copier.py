@@ -130,8 +130,10 @@ class Copier:
                 logger.exception("a background copy failed in an unforeseen way")
                 await asyncio.sleep(POLL_S)
             self._wake.clear()
+            # Not wait_for: that of Python 3.11 can swallow the cancellation by `stop`, which would then wait for ever.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL_S)
+                async with asyncio.timeout(POLL_S):
+                    await self._wake.wait()
 
     async def _run_next(self) -> bool:
         """Run the next job that is due, or wait a little for its turn; False where there is none.

@@ -138,7 +138,9 @@ class Reader:
                     await self._admit(record, block, data)
                     asked_for = data[block.skip : block.skip + block.take]
                     try:
-                        await asyncio.wait_for(queue.put(asked_for), PARK_S)
+                        # Not wait_for: that of Python 3.11 can swallow the cancellation that ends this task.
+                        async with asyncio.timeout(PARK_S):
+                            await queue.put(asked_for)
                     except TimeoutError:
                         return asked_for
         return None

@@ -158,26 +158,34 @@ def test_client_that_goes_away_does_not_stop_the_copy(tgstore: Tgstore, old: Cal
     assert request(target, "GET", "left.bin").content == body
 
 
-def test_later_put_wins_over_a_slow_copy(tgstore: Tgstore, old: Callable[..., bytes], standin: Standin) -> None:
-    target = tgstore.target()
-    old("contested.bin", random.Random(8).randbytes(1_000_001))
+@pytest.mark.parametrize("winner", ["PUT", "DELETE"])
+def test_later_write_wins_over_a_slow_copy(
+    winner: str, tgstore: Tgstore, old: Callable[..., bytes], standin: Standin
+) -> None:
+    target, key = tgstore.target(), f"contested by {winner}"
+    old(key, random.Random(8).randbytes(1_000_001))
     uploads_before = len(standin.uploads())
     slow = {"kind": "slow", "bytes_per_s": 300_000, "direction": "upload"}
     standin.control("faults", [{"match": {"method": "sendDocument", "min_bytes": 900_000}, "action": slow}])
-    request(target, "GET", "contested.bin")
+    request(target, "GET", key)
 
     def slow_upload() -> dict[str, Any] | None:
         return next(iter(standin.uploads()[uploads_before:]), None)
 
+    def read() -> tuple[int, bytes]:
+        answer = request(target, "GET", key)
+        return answer.status_code, answer.content if answer.status_code == 200 else b""
+
     wait_for(
         lambda: (slow_upload() or {}).get("outcome") == "open", UPLOAD_LIMIT_S, "the copy is on its way to Telegram"
     )
-    assert request(target, "PUT", "contested.bin", body=b"newer").status_code == 200
-    assert (slow_upload() or {})["outcome"] == "open", "the PUT came too late to overtake the copy"
-    assert request(target, "GET", "contested.bin").content == b"newer"
+    assert request(target, winner, key, body=b"newer" if winner == "PUT" else b"").status_code in {200, 204}
+    assert (slow_upload() or {})["outcome"] == "open", "the write came too late to overtake the copy"
+    expected = (200, b"newer") if winner == "PUT" else (404, b"")
+    assert read() == expected
     wait_for(lambda: (slow_upload() or {})["outcome"] != "open", UPLOAD_LIMIT_S, "the copy's upload is over")
     tgstore.restart()
-    assert request(target, "GET", "contested.bin").content == b"newer"
+    assert read() == expected
 
 
 def uploaded_bytes(entry: dict[str, Any]) -> int:

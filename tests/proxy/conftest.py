@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ from tests.end_to_end.lab.origin import Origin
 from tests.end_to_end.lab.standin import Standin
 from tests.end_to_end.lab.tgstore import Bucket, Tgstore
 from tests.proxy.recording_origin import RecordingOrigin
+
+with warnings.catch_warnings():
+    # mitmproxy 11 imports ldap3, which uses names that its own dependency has deprecated.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import mitmproxy.addons  # noqa: F401 -- imported here, so that no test meets the warning
 
 # Lets mitmdump resolve the names of the laboratory: Python imports this file at its start.
 RESOLVER = """

@@ -126,8 +126,8 @@ def test_message_that_could_be_cut_in_two_ways_goes_no_further(
     with connect(front.port, authority=front.authority) as connection:
         connection.send(message)
         answered = connection.read_to_end()
-    assert answered.startswith(b"HTTP/1.1 400 ")
-    assert answered.count(b"HTTP/1.1") == 1
+    assert answered == b"" or answered.startswith(b"HTTP/1.1 400 ")
+    assert answered.count(b"HTTP/1.1") <= 1
     assert recording.seen(path.encode()) == recording.seen(b"smuggled") == []
 
 
@@ -176,3 +176,20 @@ def test_reverse_mode_is_no_open_proxy(front: Tgstore, recording: RecordingOrigi
         answered = connection.read_to_end()
     assert answered.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 502 "))
     assert recording.seen(b"tunnelled") == []
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "PUT", "POST"])
+@pytest.mark.parametrize("host", ["img.lab.test", "other.test"])
+def test_body_that_http2_does_not_announce_is_no_request(
+    front: Tgstore, recording: RecordingOrigin, host: str, method: str
+) -> None:
+    path = f"/unannounced-{method}-{host}"
+    recording.answers[path.encode()] = whole("200 OK")
+    assert front.authority is not None
+    with Http2Connection(front.port, front.authority) as connection:
+        answer = connection.request(pseudo(method, path, host), [SMUGGLED])
+    assert answer.status == 200
+    assert recording.seen(b"smuggled") == []
+    passed = [one.body for one in recording.seen(path.encode()) if not one.head.values(b"x-amz-checksum-mode")]
+    assert len(passed) == 1
+    assert (SMUGGLED in passed[0]) == (method in ("PUT", "POST"))

@@ -76,9 +76,9 @@ def origin_server(moto: OriginServer) -> Iterator[OriginServer]:
 
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses between attempts a hundredth as long, and as many messages as one likes; all else stays as it is."""
-    monkeypatch.setattr("addon.telegram.retries.PAUSE_S_FIRST", 0.005)
-    monkeypatch.setattr("addon.telegram.retries.PAUSE_S_MAX", 0.1)
+    """Pauses between attempts five hundred times as short, and as many messages as one likes; all else stays as it is."""
+    monkeypatch.setattr("addon.telegram.retries.PAUSE_S_FIRST", 0.001)
+    monkeypatch.setattr("addon.telegram.retries.PAUSE_S_MAX", 0.02)
     monkeypatch.setattr("addon.store.copier.POLL_S", 0.02)
     for name in ("group_rate", "private_rate", "bot_rate"):
         monkeypatch.setitem(TelegramDocuments.__init__.__kwdefaults__, name, Rate(10_000, 1.0, 10_000))

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +42,33 @@ SECRETS = (BOT_A.partition(":")[2], BOT_B.partition(":")[2], USER.secret, OTHER_
 RELAXED = Switches(rate_limits="off", equal_size_throttle=False)
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A response, its body as it was on the wire."""
+
+    status_code: int
+    headers: httpx.Headers
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        return self.content.decode("utf-8", "replace")
+
+    @property
+    def code(self) -> str:
+        """The Code of an S3 error, empty where it is none."""
+        return self.text.partition("<Code>")[2].partition("</Code>")[0]
+
+
 @dataclass
 class Product:
-    """The running whole. `last_target` and `last_headers` are what was sent last."""
+    """The running whole."""
 
     folder: Path
     gateway: Gateway
     standin: StandIn
     origin: OriginRelay
     client: httpx.AsyncClient
-    sent_headers: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -77,7 +94,7 @@ class Product:
         payload: str | None = None,
         by: Key | None = USER,
         raw: bool = False,
-    ) -> httpx.Response:
+    ) -> Answer:
         """One request, signed by `by` (None: anonymous). `key` is the raw path's end with `raw`, else it is encoded plainly."""
         target = target_of(bucket, key, query, raw=raw)
         sent = list(headers)
@@ -91,18 +108,18 @@ class Product:
 
     async def send_presigned(
         self, method: str, key: str, *, bucket: str = IMAGES, query: str = "", headers: Headers = (), body: bytes = b""
-    ) -> httpx.Response:
+    ) -> Answer:
         target = presign(USER, method, target_of(bucket, key, query), HOST, headers)
         return await self.send_as_is(method, target, [*headers, ("host", HOST)], body)
 
     async def send_as_is(
         self, method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes | AsyncIterator[bytes] = b""
-    ) -> httpx.Response:
+    ) -> Answer:
         """Exactly this target and these headers."""
-        self.sent_headers = list(headers)
-        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.sent_headers]
-        given = {name.lower() for name, _ in self.sent_headers}
-        if method in ("PUT", "POST") and isinstance(body, bytes) and not given & {"content-length", "transfer-encoding"}:
+        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        given = {name.lower() for name, _ in pairs}
+        framed = given & {b"content-length", b"transfer-encoding"}
+        if method in ("PUT", "POST") and isinstance(body, bytes) and not framed:
             pairs.append((b"content-length", str(len(body)).encode()))
         request = httpx.Request(
             method,
@@ -113,7 +130,12 @@ class Product:
         )
         if not (method in ("PUT", "POST") or body):
             request.headers.pop("content-length", None)
-        return await self.client.send(request)
+        response = await self.client.send(request, stream=True)
+        try:
+            content = b"".join([piece async for piece in response.aiter_raw()])
+        finally:
+            await response.aclose()
+        return Answer(response.status_code, response.headers, content)
 
     async def state(self, key: str, bucket: str = IMAGES) -> ObjectRecord | Tombstone | None:
         return await self.index.key_state(bucket, key)
@@ -211,9 +233,12 @@ memory_bytes_max = "64MiB"
 spool_dir = "spool"
 {service}
 [copies]
-{copies or '''attempts_max = 3
+{
+        copies
+        or '''attempts_max = 3
 retry_delay_s_min = 0.02
-retry_delay_s_max = 0.2'''}
+retry_delay_s_max = 0.2'''
+    }
 """ + "".join(
         [
             bucket(IMAGES, USER, origin="images-there"),
@@ -229,19 +254,24 @@ async def running_product(
     folder: Path, origin_port: int, *, switches: Switches = RELAXED, **settings: str
 ) -> AsyncIterator[Product]:
     """The product in `folder`, in front of the S3 server at `origin_port`."""
-    async with running_standin(folder / "telegram", switches=switches) as standin, origin_relay(origin_port) as relay:
-        async with product_again(folder, standin, relay, **settings) as product:
-            yield product
+    async with (
+        running_standin(folder / "telegram", switches=switches) as standin,
+        origin_relay(origin_port) as relay,
+        product_again(folder, standin, relay, **settings) as product,
+    ):
+        yield product
 
 
 @contextlib.asynccontextmanager
-async def product_again(
-    folder: Path, standin: StandIn, relay: OriginRelay, **settings: str
-) -> AsyncIterator[Product]:
+async def product_again(folder: Path, standin: StandIn, relay: OriginRelay, **settings: str) -> AsyncIterator[Product]:
     """The same over what an earlier one left behind."""
     path = folder / "config.toml"
     path.write_text(config_text(standin.url, relay.port, **settings))
     gateway = await compose(load_config(path, {}))
+    startup_checks = [task for task in asyncio.all_tasks() if "_report_failures" in repr(task.get_coro())]
+    await asyncio.wait(startup_checks, timeout=LIMIT_S)
+    relay.requests.clear()
+    relay.received.clear()
     limits = httpx.Limits(max_connections=200, max_keepalive_connections=20)
     try:
         async with httpx.AsyncClient(

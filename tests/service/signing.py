@@ -138,7 +138,8 @@ def _canonical(method: str, target: str, headers: Headers, payload: str) -> tupl
         by_name.setdefault(name.lower(), []).append(" ".join(value.split()))
     names = ";".join(sorted(by_name))
     lines = "".join(f"{name}:{','.join(by_name[name])}\n" for name in sorted(by_name))
-    parameters = sorted(piece if "=" in piece else f"{piece}=" for piece in query.split("&") if piece)
+    pairs = sorted(piece.partition("=")[::2] for piece in query.split("&") if piece)
+    parameters = [f"{name}={value}" for name, value in pairs]
     return names, f"{method}\n{path}\n{'&'.join(parameters)}\n{lines}\n{names}\n{payload}"
 
 

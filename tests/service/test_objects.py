@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import itertools
 import random
 import zlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
+from urllib.parse import unquote
 
 import boto3
-import httpx
 import pytest
 from awscrt import checksums as crt
 from botocore.config import Config as BotoConfig
@@ -20,7 +21,19 @@ from addon.store.layout import extent_bytes_max
 from addon.store.records import BLOCK_BYTES, ObjectRecord, Tombstone
 from addon.telegram.documents import DOCUMENT_BYTES_MAX
 from tests.service.fixtures import OriginServer
-from tests.service.product import ALONE, HOST, IMAGES, OPEN, OTHER, USER, Product, running_product, target_of
+from tests.service.product import (
+    ALONE,
+    HOST,
+    IMAGES,
+    OPEN,
+    OTHER,
+    USER,
+    Answer,
+    Product,
+    eventually,
+    running_product,
+    target_of,
+)
 from tests.service.signing import (
     SIGNED_CHUNKS,
     SIGNED_CHUNKS_TRAILER,
@@ -56,10 +69,6 @@ def checksum(algorithm: str, body: bytes) -> str:
     return base64.b64encode(digest).decode()
 
 
-def code_of(answer: httpx.Response) -> str:
-    return answer.text.partition("<Code>")[2].partition("</Code>")[0]
-
-
 async def test_every_size_comes_back_as_it_was_sent(product: Product) -> None:
     for size in SIZES:
         body = sample(size)
@@ -72,7 +81,11 @@ async def test_every_size_comes_back_as_it_was_sent(product: Product) -> None:
         ]
         assert all(extent.document.size <= DOCUMENT_BYTES_MAX for extent in state.extents)
         got = await product.send("GET", f"size-{size}")
-        assert (got.status_code, got.headers["content-length"], got.headers["etag"]) == (200, str(size), f'"{md5(body)}"')
+        assert (got.status_code, got.headers["content-length"], got.headers["etag"]) == (
+            200,
+            str(size),
+            f'"{md5(body)}"',
+        )
         assert got.content == body
         head = await product.send("HEAD", f"size-{size}")
         assert (head.status_code, head.content) == (200, b"")
@@ -99,9 +112,9 @@ async def test_a_large_object_is_read_again_from_telegram_after_a_restart_withou
         assert product.downloads() > before
 
 
-@pytest.mark.parametrize("payload", ["hash", UNSIGNED, SIGNED_CHUNKS, SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER])
-async def test_every_payload_form_is_taken(product: Product, payload: str) -> None:
-    for size in (0, 5, 200_000, 2 * BLOCK_BYTES + 7):
+async def test_every_payload_form_is_taken(product: Product) -> None:
+    forms = ("hash", UNSIGNED, SIGNED_CHUNKS, SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER)
+    for payload, size in itertools.product(forms, (0, 5, 200_000, 2 * BLOCK_BYTES + 7)):
         body = sample(size)
         put = await put_as(product, f"{payload}-{size}", body, payload)
         assert put.status_code == 200, put.text
@@ -113,7 +126,7 @@ async def test_every_payload_form_is_taken(product: Product, payload: str) -> No
             assert got.headers["x-amz-checksum-crc32"] == checksum("crc32", body)
 
 
-async def put_as(product: Product, key: str, body: bytes, payload: str, headers: Headers = ()) -> httpx.Response:
+async def put_as(product: Product, key: str, body: bytes, payload: str, headers: Headers = ()) -> Answer:
     """PUT by one of the forms of a body."""
     target = target_of(IMAGES, key)
     if payload in ("hash", UNSIGNED):
@@ -149,9 +162,7 @@ async def test_an_upload_as_picgo_makes_it_may_be_read_by_anyone(product: Produc
         ("x-amz-user-agent", "aws-sdk-js/3.421.0"),
     ]
     target = target_of(IMAGES, "img/2024/picture.png", "x-id=PutObject")
-    signed = sign(
-        USER, "PUT", target, HOST, headers, payload=hashlib.sha256(body).hexdigest(), region="auto"
-    )
+    signed = sign(USER, "PUT", target, HOST, headers, payload=hashlib.sha256(body).hexdigest(), region="auto")
     assert (await product.send_as_is("PUT", target, signed.headers, body)).status_code == 200
     got = await product.send("GET", "img/2024/picture.png", by=None)
     assert (got.status_code, got.content, got.headers["content-type"]) == (200, body, "image/png")
@@ -187,31 +198,27 @@ async def test_aws_chunked_is_not_stored_as_an_encoding(product: Product) -> Non
     signed = sign(USER, "PUT", target, HOST, declared, payload=SIGNED_CHUNKS)
     body = b"".join(aws_chunked(signed, [b"abc"], form="signed"))
     assert (await product.send_as_is("PUT", target, signed.headers, body)).status_code == 200
-    got = await product.client.send(
-        httpx.Request("GET", "http://{}:{}/".format(*product.address), headers=[], extensions={"target": b"/"})
-    )
-    assert got.status_code == 404
     head = await product.send("HEAD", "k")
     assert (head.headers["content-encoding"], head.headers["content-length"]) == ("gzip", "3")
 
 
-@pytest.mark.parametrize("algorithm", ["crc32", "crc32c", "crc64nvme", "sha1", "sha256"])
-async def test_checksums_are_verified_given_back_and_refused(product: Product, algorithm: str) -> None:
+async def test_checksums_are_verified_given_back_and_refused(product: Product) -> None:
     body = sample(70_000)
-    name, value = f"x-amz-checksum-{algorithm}", checksum(algorithm, body)
-    put = await product.send("PUT", "k", headers=[(name, value)], body=body)
-    assert (put.status_code, put.headers[name]) == (200, value)
-    asked = await product.send("HEAD", "k", headers=[("x-amz-checksum-mode", "ENABLED")])
-    assert (asked.headers[name], asked.headers["x-amz-checksum-type"]) == (value, "FULL_OBJECT")
-    assert name not in (await product.send("HEAD", "k")).headers
-    for wrong, code in (
-        (checksum(algorithm, b"other"), "BadDigest"),
-        (value[:-4], "InvalidRequest"),
-        ("****", "InvalidRequest"),
-    ):
-        refused = await product.send("PUT", "k", headers=[(name, wrong)], body=body[::-1] if wrong == value else body)
-        assert (refused.status_code, code_of(refused)) == (400, code)
-    assert (await product.send("GET", "k")).content == body
+    for algorithm in ("crc32", "crc32c", "crc64nvme", "sha1", "sha256"):
+        name, value = f"x-amz-checksum-{algorithm}", checksum(algorithm, body)
+        put = await product.send("PUT", "k", headers=[(name, value)], body=body)
+        assert (put.status_code, put.headers[name]) == (200, value)
+        asked = await product.send("HEAD", "k", headers=[("x-amz-checksum-mode", "ENABLED")])
+        assert (asked.headers[name], asked.headers["x-amz-checksum-type"]) == (value, "FULL_OBJECT")
+        assert name not in (await product.send("HEAD", "k")).headers
+        for wrong, code in (
+            (checksum(algorithm, b"other"), "BadDigest"),
+            (value[:-4], "InvalidRequest"),
+            ("****", "InvalidRequest"),
+        ):
+            refused = await product.send("PUT", "k", headers=[(name, wrong)], body=body)
+            assert (algorithm, refused.status_code, refused.code) == (algorithm, 400, code)
+        assert (await product.send("GET", "k")).content == body
 
 
 async def test_content_md5_is_verified(product: Product) -> None:
@@ -219,13 +226,14 @@ async def test_content_md5_is_verified(product: Product) -> None:
     assert (await product.send("PUT", "k", headers=[("content-md5", right)], body=b"abc")).status_code == 200
     for value, code in ((right, "BadDigest"), ("nonsense", "InvalidDigest"), (right[:-4], "InvalidDigest")):
         refused = await product.send("PUT", "k", headers=[("content-md5", value)], body=b"abd")
-        assert (refused.status_code, code_of(refused)) == (400, code)
+        assert (refused.status_code, refused.code) == (400, code)
     assert (await product.send("GET", "k")).content == b"abc"
 
 
-@pytest.mark.parametrize(
-    ("asked", "status", "expected"),
-    [
+async def test_ranges(product: Product) -> None:
+    body = sample(2 * BLOCK_BYTES + 100)
+    assert (await product.send("PUT", "k", body=body)).status_code == 200
+    for asked, status, expected in (
         ("bytes=0-0", 206, (0, 1)),
         ("bytes=5-9", 206, (5, 10)),
         ("bytes=-1", 206, (-1, None)),
@@ -237,27 +245,16 @@ async def test_content_md5_is_verified(product: Product) -> None:
         ("lines=1-2", 200, (0, None)),
         (f"bytes={2 * BLOCK_BYTES + 100}-", 416, (0, 0)),
         ("bytes=-0", 416, (0, 0)),
-    ],
-)
-async def test_ranges(shared: Product, asked: str, status: int, expected: tuple[int, int | None]) -> None:
-    body = sample(2 * BLOCK_BYTES + 100)
-    got = await shared.send("GET", "ranges", headers=[("range", asked)])
-    assert got.status_code == status
-    if status == 416:
-        assert code_of(got) == "InvalidRange"
-        assert got.headers["content-range"] == f"bytes */{len(body)}"
-        return
-    assert got.content == body[slice(*expected)]
-    head = await shared.send("HEAD", "ranges", headers=[("range", asked)])
-    assert (head.status_code, head.headers["content-length"]) == (status, str(len(got.content)))
-    assert head.headers.get("content-range") == got.headers.get("content-range")
-
-
-@pytest.fixture
-async def shared(product: Product) -> Product:
-    put = await product.send("PUT", "ranges", body=sample(2 * BLOCK_BYTES + 100))
-    assert put.status_code == 200
-    return product
+    ):
+        got = await product.send("GET", "k", headers=[("range", asked)])
+        assert (asked, got.status_code) == (asked, status)
+        if status == 416:
+            assert (got.code, got.headers["content-range"]) == ("InvalidRange", f"bytes */{len(body)}")
+            continue
+        assert got.content == body[slice(*expected)]
+        head = await product.send("HEAD", "k", headers=[("range", asked)])
+        assert (head.status_code, head.headers["content-length"]) == (status, str(len(got.content)))
+        assert head.headers.get("content-range") == got.headers.get("content-range")
 
 
 async def test_conditions_are_answered_without_telegram(product: Product) -> None:
@@ -298,15 +295,17 @@ async def test_overrides_are_for_signed_requests_only(product: Product) -> None:
         assert (got.status_code, got.headers["content-type"]) == (200, "text/html")
         assert got.headers["content-disposition"] == "attachment"
     refused = await product.send("GET", "k", bucket=OPEN, query=asked, by=None)
-    assert (refused.status_code, code_of(refused)) == (400, "InvalidRequest")
+    assert (refused.status_code, refused.code) == (400, "InvalidRequest")
     assert "text/html" not in refused.headers.get("content-type", "")
     plain = await product.send("GET", "k", bucket=OPEN, by=None)
     assert (plain.content, plain.headers["content-type"]) == (b"abc", "binary/octet-stream")
-    split = await product.send("GET", "k", bucket=OPEN, query="response-content-type=a%0D%0ASet-Cookie:b")
+    split = await product.send("GET", "k", bucket=OPEN, query="response-content-type=a%0D%0ASet-Cookie%3Ab")
     assert (split.status_code, "set-cookie" in split.headers) == (400, False)
 
 
-async def test_a_deleted_key_stays_away_until_it_is_written_again(product: Product, origin_server: OriginServer) -> None:
+async def test_a_deleted_key_stays_away_until_it_is_written_again(
+    product: Product, origin_server: OriginServer
+) -> None:
     origin_server.put("k", b"the origin's")
     assert (await product.send("DELETE", "k")).status_code == 204
     assert isinstance(await product.state("k"), Tombstone)
@@ -327,7 +326,7 @@ ODD_KEYS = (
     "folder/", "a%0Ab", "a%0D%0Ab", "%25", "%252e", "..%5c", "%F0%9F%93%B7", "x" * 1024, "~tilde", "%7Etilde", "index", "spool",
     "tombstone", ".part", "a;b", "a'b%22c", "a%3Cb%3E%26",
 )  # fmt: skip
-"""Spellings of keys; some are of one key: a%2Fb is a/b, ~tilde is %7Etilde."""
+"""Spellings of keys; some are of one key: ~tilde is %7Etilde, a+b is a%2Bb."""
 
 
 async def test_odd_keys_are_kept_apart_and_found_again(product: Product) -> None:
@@ -336,11 +335,11 @@ async def test_odd_keys_are_kept_apart_and_found_again(product: Product) -> None
         body = f"body of {number}".encode()
         put = await product.send("PUT", raw, raw=True, body=body)
         assert (raw, put.status_code) == (raw, 200)
-        stored[httpx.URL(f"http://h/{raw}").path if False else decoded(raw)] = body
-    assert len(stored) == len(ODD_KEYS) - 1, "only ~tilde is there twice"
+        stored[unquote(raw)] = body
+    assert len(stored) == len(ODD_KEYS) - 2, "only a+b and ~tilde are there twice"
     for raw in ODD_KEYS:
         got = await product.send("GET", raw, raw=True)
-        assert (raw, got.status_code, got.content) == (raw, 200, stored[decoded(raw)])
+        assert (raw, got.status_code, got.content) == (raw, 200, stored[unquote(raw)])
     assert (await product.send("GET", "a%2fb", raw=True)).content == stored["a/b"]
     assert (await product.index.counts(IMAGES))["objects"] == len(stored)
     for raw in ODD_KEYS:
@@ -348,15 +347,8 @@ async def test_odd_keys_are_kept_apart_and_found_again(product: Product) -> None
         assert (await product.send("GET", raw, raw=True)).status_code == 404
 
 
-def decoded(raw: str) -> str:
-    from urllib.parse import unquote
-
-    return unquote(raw)
-
-
-@pytest.mark.parametrize(
-    ("raw", "code"),
-    [
+async def test_keys_that_cannot_be(product: Product) -> None:
+    for raw, code in (
         ("a%00b", "InvalidURI"),
         ("a%zz", "InvalidURI"),
         ("a%", "InvalidURI"),
@@ -364,12 +356,10 @@ def decoded(raw: str) -> str:
         ("x" * 1025, "KeyTooLongError"),
         ("%41" * 1025, "KeyTooLongError"),
         ("x" * 9000, "KeyTooLongError"),
-    ],
-)
-async def test_keys_that_cannot_be(product: Product, raw: str, code: str) -> None:
-    for method in ("PUT", "GET", "DELETE"):
-        refused = await product.send(method, raw, raw=True, body=b"x" if method == "PUT" else b"")
-        assert (refused.status_code, code_of(refused)) == (400, code)
+    ):
+        for method in ("PUT", "GET", "DELETE"):
+            refused = await product.send(method, raw, raw=True, body=b"x" if method == "PUT" else b"")
+            assert (raw, refused.status_code, refused.code) == (raw, 400, code)
 
 
 async def test_a_presigned_upload_carries_headers_in_its_query(product: Product) -> None:
@@ -430,7 +420,7 @@ async def test_writes_of_one_key_at_once_leave_one_of_them_whole(product: Produc
 async def test_more_uploads_than_there_is_room_for_are_told_to_slow_down(product: Product) -> None:
     held = asyncio.Event()
 
-    async def slowly() -> Iterator[bytes]:
+    async def slowly() -> AsyncIterator[bytes]:
         yield b"a"
         await held.wait()
         yield b"b"
@@ -443,11 +433,9 @@ async def test_more_uploads_than_there_is_room_for_are_told_to_slow_down(product
     handlers = product.gateway._service._native
     uploads = [asyncio.create_task(upload(number)) for number in range(64)]
     slots = next(iter(handlers.values())).__self__  # type: ignore[attr-defined]
-    async with asyncio.timeout(10):
-        while slots._uploads < 64:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: slots._uploads == 64)
     refused = await product.send("PUT", "one-more", body=b"x")
-    assert (refused.status_code, code_of(refused), refused.headers["retry-after"]) == (503, "SlowDown", "1")
+    assert (refused.status_code, refused.code, refused.headers["retry-after"]) == (503, "SlowDown", "1")
     held.set()
     assert await asyncio.gather(*uploads) == [200] * 64
     assert (await product.send("PUT", "one-more", body=b"x")).status_code == 200

@@ -111,7 +111,7 @@ def test_many_threads_at_once_keep_the_books_right(disk: DiskCache, tmp_path: Pa
     def run(worker: int) -> None:
         try:
             work(worker)
-        except BaseException as failure:
+        except BaseException as failure:  # noqa: BLE001 -- carried out of the thread, to the assertion
             failures.append(failure)
 
     threads = [threading.Thread(target=run, args=(worker,)) for worker in range(6)]

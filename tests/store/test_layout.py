@@ -86,7 +86,12 @@ def test_a_document_that_cannot_hold_a_block_is_refused() -> None:
 
 def test_a_caption_is_short_ascii_and_names_no_key() -> None:
     text = caption(
-        document_id="0" * 32, bucket="images", key="geheim/ä\ud800.png", offset=2**43, length=2**30, block_sha256s=b"x" * 320
+        document_id="0" * 32,
+        bucket="images",
+        key="geheim/ä\ud800.png",
+        offset=2**43,
+        length=2**30,
+        block_sha256s=b"x" * 320,
     )
     assert text.isascii()
     assert len(text) < 300

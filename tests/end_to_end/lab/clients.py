@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -317,13 +316,3 @@ class PicGo:
 def signing_clients() -> list[Client]:
     """The clients that do all four operations."""
     return [Boto3(), AwsCli(), AwsSdkJs("buffer"), AwsSdkJs("stream"), AwsSdkJs("upload"), Curl()]
-
-
-def python_environments() -> dict[str, Path]:
-    """The bin folders of the environments that scripts/setup.sh makes, by name; the running one comes first."""
-    found = {"this": Path(sys.executable).parent}
-    for name in (".venv", ".venv-alt"):
-        folder = PROJECT / name / "bin"
-        if (folder / "mitmdump").exists() and folder.resolve() != found["this"].resolve():
-            found[name] = folder
-    return found
