@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -101,6 +102,7 @@ class S3Origin:
             http1=True,
             http2=False,
             trust_env=False,
+            verify=trusted_authorities(),
             retries=0,
             limits=httpx.Limits(
                 max_connections=limits.connections_max,
@@ -165,6 +167,14 @@ class S3Origin:
         url = f"{self.address.scheme}://{self.address.host_header}{wire.target.decode('ascii')}"
         added = self._signer.authorization(wire, url=url, payload=payload, now=self._now())
         return WireRequest(wire.method, wire.target, [*wire.headers, *added])
+
+
+def trusted_authorities() -> ssl.SSLContext:
+    """The public authorities, and those that this machine trusts besides (OpenSSL's own places, `SSL_CERT_FILE` among them): a
+    bucket's server is often one's own, with a certificate of one's own."""
+    context = httpx.create_ssl_context(trust_env=False)
+    context.load_default_certs()
+    return context
 
 
 class _Body(httpx.AsyncByteStream):

@@ -59,7 +59,11 @@ class Tgstore:
         ctx.options.update(**REQUIRED_OPTIONS)
 
     def configure(self, updated: set[str]) -> None:
-        """Read the settings. A wrong one ends mitmdump with exit status 1."""
+        """Read the settings. A wrong one ends mitmdump with exit status 1.
+
+        It is logged, not raised: mitmproxy ends at its start where an error was logged, and would print a traceback around an
+        exception. Should it go on nevertheless, there are no settings, and every request is refused.
+        """
         if OPTION not in updated and self._config is not None:
             return
         if self._config is not None:
@@ -68,7 +72,7 @@ class Tgstore:
             path = find_config_path(getattr(ctx.options, OPTION) or None, os.environ, Path.cwd())
             self._config = load_config(path, os.environ)
         except ConfigError as error:
-            raise exceptions.OptionsError(str(error)) from None
+            logger.error("%s", error)
 
     def running(self) -> None:
         """Start the object service and the workers; until they stand, requests for our hosts are refused with 503."""
@@ -76,6 +80,8 @@ class Tgstore:
         if all(mode.startswith("reverse:") for mode in ctx.options.mode):
             # A site's visitors come from public addresses. A regular proxy keeps mitmproxy's guard against being an open one.
             ctx.options.update(block_global=False)
+        if self._config is None:
+            return
         lean.remove_unneeded_addons()
         lean.quieten_logs()
         self._starting = asyncio.ensure_future(self._start())

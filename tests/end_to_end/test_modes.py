@@ -271,6 +271,7 @@ def test_wrong_setting_stops_the_start(case: str, launch: Callable[..., Any], st
     tgstore.config.write_text(text.replace(right, wrong, 1))
     tgstore.process.start()
     assert tgstore.process.exit_status(limit_s=30) == 1
+    assert "Traceback" not in tgstore.process.log_text()
     log = tgstore.process.log_text()
     for word in ["config.toml", *told]:
         assert word in log
