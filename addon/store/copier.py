@@ -153,6 +153,12 @@ class Copier:
 
     async def _run(self, job: CopyJob) -> None:
         """One attempt, and what becomes of the job."""
+        if job.attempts > self._limits.attempts_max:
+            # Nobody put it back after its last attempt: each time the process ended in the middle of it.
+            await self._release(
+                job, CopyState.FAILED, 0.0, f"the process ended during the last of {job.attempts - 1} attempts"
+            )
+            return
         try:
             record = await self._copy_while_held(job)
         except CannotCopy as reason:

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from addon.index.sql_index import open_index
 from addon.store.layout import extent_bytes_max
 from addon.store.ports import IndexUnavailable
-from addon.store.records import CopyState, ObjectRecord, Provenance, Tombstone
+from addon.store.records import CopyOrder, CopyState, ObjectRecord, Provenance, Tombstone
 from addon.telegram.documents import DOCUMENT_BYTES_MAX, TelegramDocuments
 from tests.origin.raw_server import Received, answer, raw_server
 from tests.service.fixtures import OriginServer
@@ -413,6 +414,22 @@ async def test_a_copy_that_fails_in_an_unforeseen_way_comes_to_rest_too(
     assert (job.attempts, "OSError" in job.reason) == (3, True)
     assert (await product.send("GET", "k")).content == V1
     await product.copied("k")
+
+
+async def test_a_copy_that_ends_the_process_each_time_comes_to_rest(
+    tmp_path: Path, origin_server: OriginServer
+) -> None:
+    """Leased as often as allowed by processes that never put it back."""
+    origin_server.put("k", V1)
+    index = await open_index(f"sqlite:///{tmp_path / 'tgstore.db'}")
+    await index.enqueue_copies([CopyOrder("images", "k", False)], now_s=0)
+    for _ in range(3):
+        assert await index.lease_copy(now_s=1, lease_s=0) is not None
+    await index.close()
+    async with running_product(tmp_path, origin_server.port) as product:
+        await eventually(lambda: at_rest(product, CopyState.FAILED))
+        (job,) = await product.jobs()
+        assert "the process ended" in job.reason
 
 
 async def test_the_copier_waits_for_an_index_that_does_not_answer(
