@@ -125,9 +125,10 @@ async def test_what_was_sent_of_a_failed_upload_is_known_as_garbage(written: Pro
     assert_unavailable(answer)
     written.standin.control.clear_faults()
     await assert_the_former_object_is_there(written)
-    documents = written.documents_in_telegram()
-    assert len(documents) == 2
-    assert await written.garbage() < set(documents)
+    garbage = await written.garbage()
+    assert len(garbage) == 1
+    # The former object's, the garbage, and perhaps one whose sending was broken off too late to keep it from being stored.
+    assert garbage < set(written.documents_in_telegram())
 
 
 async def garbage_is(product: Product, count: int) -> bool:
