@@ -17,7 +17,7 @@ from tests.end_to_end.lab.moto import Moto
 from tests.end_to_end.lab.origin import Origin
 from tests.end_to_end.lab.rgw import Rgw
 from tests.end_to_end.lab.standin import Standin
-from tests.end_to_end.lab.tgstore import ADDON, Tgstore
+from tests.end_to_end.lab.tgstore import Tgstore
 
 bucket_numbers = count(1)
 
@@ -71,8 +71,6 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., A
 
     Each gets a folder of its own. With ``started=False`` it is only prepared.
     """
-    if not ADDON.exists():
-        pytest.skip("addon/tgstore.py is not there yet")
     with ExitStack() as stack:
 
         def start(kind: type[Standin] | type[Tgstore], *arguments: Any, started: bool = True, **options: Any) -> Any:
