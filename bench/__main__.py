@@ -33,7 +33,7 @@ def hot(folder: Path) -> None:
     bare_env = {"BENCH_BODY_BYTES": str(rig.IMAGE_BYTES)}
     with (
         rig.origin_server(folder) as origin,
-        rig.tgstore(folder, origin) as product,
+        rig.tgstore(folder, origin) as (product, _),
         rig.bare_mitmdump(folder, *HOT_BARE, env=bare_env) as bare,
     ):
         s3_client(product.target(), signature_version="s3v4").put_object(
@@ -55,7 +55,7 @@ def miss(folder: Path) -> None:
     )
     with (
         rig.origin_server(folder) as origin,
-        rig.tgstore(folder, origin, limits="exact") as product,
+        rig.tgstore(folder, origin, limits="exact") as (product, _),
         rig.bare_mitmdump(folder, "--mode", f"reverse:{origin.endpoint}", "--set", "stream_large_bodies=1") as bare,
     ):
         numbers = itertools.count()
@@ -68,10 +68,10 @@ def miss(folder: Path) -> None:
 
 def put(folder: Path) -> None:
     """A 1 MiB PUT against the stand-in's own time for a document of that size, in turn."""
-    with rig.origin_server(folder) as origin, rig.tgstore(folder, origin) as product:
+    with rig.origin_server(folder) as origin, rig.tgstore(folder, origin) as (product, standin):
         s3 = s3_client(product.target(), signature_version="s3v4")
         url = s3.generate_presigned_url("put_object", {"Bucket": rig.BUCKET, "Key": "put.bin"}, ExpiresIn=3600)
-        api = f"{product.standin.url}/bot{BOT_TOKENS[0]}/sendDocument"
+        api = f"{standin.url}/bot{BOT_TOKENS[0]}/sendDocument"
         ours, alone = [], []
         with httpx.Client(trust_env=False, timeout=60) as client:
             for number in range(PUTS):
@@ -93,7 +93,7 @@ def _seconds(call: Callable[[], httpx.Response]) -> float:
 
 def memory(folder: Path) -> None:
     """What a 2 GiB PUT and a 2 GiB GET add to the peak memory of the mitmdump process."""
-    with rig.origin_server(folder) as origin, rig.tgstore(folder, origin) as product:
+    with rig.origin_server(folder) as origin, rig.tgstore(folder, origin) as (product, _):
         s3 = s3_client(product.target(), signature_version="s3v4")
         pid = product.process.pid
         place = {"Bucket": rig.BUCKET, "Key": "large.bin"}

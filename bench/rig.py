@@ -8,7 +8,7 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,16 +58,15 @@ def bare_mitmdump(folder: Path, *arguments: str, env: dict[str, str] | None = No
 
 
 @contextmanager
-def tgstore(folder: Path, origin: Origin, *, anonymous_read: bool = True, limits: str = "off") -> Iterator[Tgstore]:
-    """The product in reverse mode with a stand-in behind it."""
+def tgstore(folder: Path, origin: Origin, *, limits: str = "off") -> Iterator[tuple[Tgstore, Standin]]:
+    """The product in reverse mode, and the stand-in behind it; anyone may read its bucket."""
     standin = Standin(folder, "--rate-limits", limits)
-    bucket = Bucket(BUCKET, origin, anonymous_read=anonymous_read)
+    bucket = Bucket(BUCKET, origin, anonymous_read=True)
     standin.start()
     product = Tgstore(folder / "product", standin, [bucket], options=["-q"])
     try:
         product.start()
-        product.standin = standin  # type: ignore[attr-defined]
-        yield product
+        yield product, standin
     finally:
         product.stop()
         standin.stop()
@@ -89,9 +88,9 @@ def wrk(url: str, *, script: str | None = None) -> float:
     return float(match[1])
 
 
-def paired(measure_a: object, measure_b: object) -> tuple[float, float, float]:
+def paired(measure_a: Callable[[], float], measure_b: Callable[[], float]) -> tuple[float, float, float]:
     """Medians of A and B measured in turn, and the median of A/B pair by pair."""
-    pairs = [(measure_a(), measure_b()) for _ in range(ROUNDS)]  # type: ignore[operator]
+    pairs = [(measure_a(), measure_b()) for _ in range(ROUNDS)]
     return (
         statistics.median(a for a, _ in pairs),
         statistics.median(b for _, b in pairs),
