@@ -5,6 +5,7 @@
     flows.py       turns a decision into changes of a mitmproxy flow
     passage.py     follows a request that went past us to the origin: orders copies, ends origin writes
     memory.py      the in-memory answer
+    gateway.py     the running whole as the hooks use it: routes flows, follows them, writes the access line
     lean.py        takes away the built-in addons that a proxy for a bucket does not need
     hooks.py       the addon: hooks, options, start and stop; its outermost layer lets no exception through
 

@@ -90,8 +90,7 @@ class Copier:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         self._workers = []
-        with contextlib.suppress(IndexUnavailable):
-            await self._write_collected()
+        await self._try_to_write_collected()
 
     def order(self, bucket: str, key: str, *, anonymous_read: bool) -> None:
         """Somebody read this key at the origin: have it copied, once. Durable within `COLLECT_S` seconds."""
@@ -107,12 +106,15 @@ class Copier:
             await self._ordered.wait()
             await asyncio.sleep(COLLECT_S)
             self._ordered.clear()
-            try:
-                await self._write_collected()
-            except IndexUnavailable as failure:
-                logger.error("copies could not be ordered; the next reads of their keys will: %s", failure)
-            except Exception:
-                logger.exception("copies could not be ordered; the next reads of their keys will")
+            await self._try_to_write_collected()
+
+    async def _try_to_write_collected(self) -> None:
+        try:
+            await self._write_collected()
+        except IndexUnavailable as failure:
+            logger.error("copies could not be ordered; the next reads of their keys will: %s", failure)
+        except Exception:  # the task must outlive a defect
+            logger.exception("copies could not be ordered; the next reads of their keys will")
 
     async def _write_collected(self) -> None:
         orders, self._orders = list(self._orders.values()), {}

@@ -197,13 +197,14 @@ async def test_answer_that_cannot_be_followed_never_reaches_the_client(
     assert where(flow) == "killed"
 
 
-async def test_failure_that_cannot_be_recorded_raises_nothing(
-    addon: hooks.Tgstore, monkeypatch: pytest.MonkeyPatch
+async def test_failure_that_cannot_be_recorded_is_logged_and_raises_nothing(
+    addon: hooks.Tgstore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     flow = a_flow("PUT", "/k", LARGE, *STRANGER)
     await addon.requestheaders(flow)
     monkeypatch.setattr(OriginWrites, "end", raising(IndexUnavailable("the disk is full")))
     await addon.error(flow)
+    assert "the failure of a request could not be recorded" in caplog.text
 
 
 # --- Passages end once, with what is known

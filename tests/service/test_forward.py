@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.service.product import (
     ALONE,
     HOST,
     IMAGES,
+    OPEN,
     ORIGIN_KEY,
     OTHER,
     OTHER_USER,
@@ -210,6 +212,23 @@ async def test_who_may_not_read_the_source_may_not_copy_it(product: Product, ori
     assert b"other's" not in (await product.send("GET", "k")).content
     assert dotted.status_code >= 400
     assert origin_server.keys() == set()
+
+
+async def test_a_copy_between_buckets_of_different_origins_is_refused(
+    product: Product, origin_server: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other bucket's name means something else, or nothing, at the server that would copy."""
+    origin_server.put("k", V1, bucket="open-there")
+    assert (await copy(product, f"/{OPEN}/k", to="same-server")).status_code == 200
+    buckets = product.gateway._service._directory.buckets
+    there = buckets[OPEN].origin
+    assert there is not None
+    elsewhere = replace(buckets[OPEN], origin=replace(there, port=there.port + 1))
+    monkeypatch.setitem(buckets, OPEN, elsewhere)  # type: ignore[arg-type]  # a dict, told as a Mapping
+    refused = await copy(product, f"/{OPEN}/k", to="other-server")
+    assert (refused.status_code, refused.code) == (501, "NotImplemented")
+    there_now = origin_server.keys()
+    assert "other-server" not in there_now
 
 
 async def test_an_error_after_the_status_supersedes_nothing(tmp_path: Path, quick_retries: None) -> None:
