@@ -17,15 +17,36 @@ from addon.proxy.gateway import Gateway
 from addon.proxy.passage import Passages
 from addon.proxy.switch import Switch
 from addon.s3.address import origin_address
-from addon.service.app import ObjectService
+from addon.s3.bucket_answers import DEFAULT_REGION, PLAIN_BUCKET_QUESTIONS
+from addon.s3.cors import CorsRule
+from addon.s3.operations import Operation
+from addon.service.acls import AclHandlers
+from addon.service.app import Handler, HeaderCheck, ObjectService
+from addon.service.attributes import AttributeHandlers
 from addon.service.authorize import Authorizer
+from addon.service.browser_uploads import BrowserUploads
+from addon.service.bucket_questions import BucketQuestions
 from addon.service.buckets import Bucket, Directory
+from addon.service.conditions import Conditions
+from addon.service.copies import CopyHandlers
+from addon.service.copy_sources import CopySources
+from addon.service.cors import Cors
+from addon.service.deletions import DeletionHandlers
 from addon.service.forward import Forwarder
+from addon.service.held import HeldObjects
+from addon.service.listings import Listings
+from addon.service.missing import MissingAnswers
+from addon.service.multipart import MultipartHandlers
 from addon.service.objects import ObjectHandlers
 from addon.service.origin_writes import OriginWrites
+from addon.service.reads import ReadHandlers
 from addon.service.server import LoopbackServer
+from addon.service.tags import TagHandlers
+from addon.service.upload_listing import UploadListing
+from addon.service.upload_slots import UploadSlots
 from addon.store.cache import DiskCache, MemoryCache
 from addon.store.copier import Copier, CopyLimits
+from addon.store.expiry import UploadExpiry
 from addon.store.object_store import ObjectStore
 from addon.store.ports import Documents, Index, IndexUnavailable
 from addon.store.reader import Admission, Reader
@@ -55,6 +76,9 @@ async def compose(config: Config) -> Gateway:
             )
         copier = Copier(store, origins, _copy_limits(config))
         gateway = _gateway(config, store, origins, copier, stack)
+        expiry = UploadExpiry(store, expire_after_s=config.multipart.expire_after_s)
+        expiry.start()
+        stack.push_async_callback(expiry.stop)
         copier.start()
         stack.push_async_callback(copier.stop)
         startup_check = asyncio.create_task(_report_failures(config))
@@ -115,10 +139,49 @@ def _gateway(
     origin_writes = OriginWrites(store)
     limits = config.service
     forwarder = Forwarder(store, origins, copier, origin_writes, directory, body_bytes_max=limits.object_bytes_max)
-    handlers = ObjectHandlers(
-        store, forwarder, origin_writes, object_bytes_max=limits.object_bytes_max, uploads_max=UPLOADS_MAX
-    )
-    service = ObjectService(directory, Authorizer(lambda: datetime.now(UTC)), handlers, forwarder)
+    slots = UploadSlots(UPLOADS_MAX)
+    missing = MissingAnswers(origins)
+    reads = ReadHandlers(store, forwarder, origin_writes, missing)
+    conditions = Conditions(store, origins)
+    objects = ObjectHandlers(store, forwarder, slots, conditions, object_bytes_max=limits.object_bytes_max)
+    deletions = DeletionHandlers(store, forwarder, conditions)
+    cors = Cors(origins)
+    stack.push_async_callback(cors.stop)
+    browser_uploads = BrowserUploads(store, slots, _now, object_bytes_max=limits.object_bytes_max)
+    sources = CopySources(store, origins, origin_writes, directory)
+    copies = CopyHandlers(store, sources, conditions, slots, forwarder, object_bytes_max=limits.object_bytes_max)
+    multipart = MultipartHandlers(store, forwarder, slots, conditions, part_bytes_max=limits.object_bytes_max)
+    held = HeldObjects(store, origins, origin_writes, missing)
+    listings = Listings(store, origins)
+    handlers: dict[Operation, Handler] = {
+        Operation.GET_OBJECT: reads.get,
+        Operation.HEAD_OBJECT: reads.get,
+        Operation.PUT_OBJECT: objects.put,
+        Operation.DELETE_OBJECT: objects.delete,
+        Operation.COPY_OBJECT: copies.copy_object,
+        Operation.UPLOAD_PART_COPY: copies.upload_part_copy,
+        Operation.DELETE_OBJECTS: deletions.delete_objects,
+        **_questions_and_properties(held, forwarder, directory),
+        Operation.GET_OBJECT_ATTRIBUTES: AttributeHandlers(held, store.index, forwarder).get,
+        Operation.CREATE_MULTIPART_UPLOAD: multipart.create,
+        Operation.UPLOAD_PART: multipart.upload_part,
+        Operation.COMPLETE_MULTIPART_UPLOAD: multipart.complete,
+        Operation.ABORT_MULTIPART_UPLOAD: multipart.abort,
+        Operation.LIST_PARTS: multipart.list_parts,
+        Operation.LIST_OBJECTS: listings.list_objects,
+        Operation.LIST_OBJECTS_V2: listings.list_objects,
+        Operation.LIST_MULTIPART_UPLOADS: UploadListing(store.index, origins).list_uploads,
+        Operation.POST_OBJECT: browser_uploads.post,
+        Operation.CORS_PREFLIGHT: cors.preflight,
+    }
+    header_checks: dict[Operation, HeaderCheck] = {
+        Operation.PUT_OBJECT: objects.check_headers,
+        Operation.POST_OBJECT: browser_uploads.check_headers,
+        Operation.DELETE_OBJECTS: deletions.check_headers,
+        Operation.UPLOAD_PART: multipart.check_part_headers,
+        Operation.COMPLETE_MULTIPART_UPLOAD: multipart.check_complete_headers,
+    }
+    service = ObjectService(directory, Authorizer(_now), handlers, header_checks, forwarder, cors)
     server = LoopbackServer(service, host=limits.host, port=limits.port)
     server.start()
     stack.push_async_callback(server.stop)
@@ -129,6 +192,30 @@ def _gateway(
         service_address=server.address,
         passages=Passages(store, copier, origin_writes),
     )
+
+
+def _questions_and_properties(
+    held: HeldObjects, forwarder: Forwarder, directory: Directory
+) -> Mapping[Operation, Handler]:
+    """What is asked about buckets, and what is asked and said about objects besides their bytes."""
+    tags, acls = TagHandlers(held, forwarder), AclHandlers(held, forwarder)
+    questions = BucketQuestions(directory, forwarder)
+    return {
+        Operation.GET_OBJECT_TAGGING: tags.get,
+        Operation.PUT_OBJECT_TAGGING: tags.put,
+        Operation.DELETE_OBJECT_TAGGING: tags.delete,
+        Operation.GET_OBJECT_ACL: acls.get,
+        Operation.PUT_OBJECT_ACL: acls.put,
+        Operation.HEAD_BUCKET: questions.head,
+        Operation.GET_BUCKET_LOCATION: questions.location,
+        Operation.LIST_BUCKETS: questions.buckets,
+        **dict.fromkeys(PLAIN_BUCKET_QUESTIONS, questions.setting),
+        Operation.GET_BUCKET_CORS: questions.cors,
+    }
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _bucket(bucket: ConfiguredBucket) -> Bucket:
@@ -145,6 +232,8 @@ def _bucket(bucket: ConfiguredBucket) -> Bucket:
         },
         origin=origin_address(origin.endpoint, origin.bucket, origin.addressing) if origin is not None else None,
         origin_bucket=origin.bucket if origin is not None else None,
+        cors=None if bucket.cors is None else tuple(CorsRule(**dict(rule)) for rule in bucket.cors),
+        region=origin.region if origin is not None else DEFAULT_REGION,
     )
 
 

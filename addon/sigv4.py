@@ -4,8 +4,11 @@ Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-auth-using-author
 …/sigv4-query-string-auth.html and …/ErrorResponses.html.
 
 Rules of this file
-- There is one way in, `verify`, and one order of checks in it: mechanism, form, time, signed headers, signature.
+- There is one way in for requests, `verify`, and one order of checks in it: mechanism, form, time, signed headers, signature.
   Nothing depends on the payload's kind or on where the credentials stand, so no combination can come past the signature.
+- A browser's form signs its policy instead of its request, so it has a way in of its own, `verify_post_policy`, with the same
+  order. What its signature says ends with the policy: whoever calls it holds the form and the time against that.
+- Both ways end in `_believe`, which has the one place that says who holds a key.
 - `access_key_id` and `verify` look for a claim with the same function: what one takes for signed, the other does.
 - Whatever cannot be understood is a claim that fails, never an anonymous request.
 - No error holds a signature, a string to sign or a canonical request. AWS puts them into SignatureDoesNotMatch, where they help
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -25,6 +28,7 @@ from functools import lru_cache
 from addon.s3.canonical_request import canonical_headers, canonical_path, canonical_query
 from addon.s3.errors import S3Error
 from addon.s3.payload import ChunkSigning, Payload, PayloadKind
+from addon.s3.post_claim import read_post_claim
 from addon.s3.signature_claim import (
     ALGORITHM,
     QUERY_CHARS_MAX,
@@ -37,7 +41,16 @@ from addon.s3.signature_claim import (
     take_apart,
 )
 
-__all__ = ["ChunkSigning", "Payload", "PayloadKind", "SignedRequest", "Verified", "access_key_id", "verify"]
+__all__ = [
+    "ChunkSigning",
+    "Payload",
+    "PayloadKind",
+    "SignedRequest",
+    "Verified",
+    "access_key_id",
+    "verify",
+    "verify_post_policy",
+]
 
 SKEW_MAX = timedelta(minutes=15)
 SIGNING_KEYS_CACHED_MAX = 256
@@ -93,20 +106,46 @@ def verify(
     secret = secret_for(claim.access_key_id)
     signing_key = _signing_key(secret or _NOBODYS_SECRET, claim.scope_date, claim.region, service)
     matches = _signature_matches(received, claim, signing_key, scope)
-    if not secret:
-        raise S3Error(
-            "InvalidAccessKeyId",
-            "The AWS Access Key Id you provided does not exist in our records.",
-            details={"AWSAccessKeyId": claim.access_key_id},
-        )
-    if not matches:
-        raise _signature_does_not_match(claim.access_key_id)
-    _refuse_session_token(received)
+    _believe(claim.access_key_id, secret, matches=matches)
+    names = {name.lower() for name, _ in received.parameters} | received.headers.keys()
+    _refuse_session_token(names)
 
     signing = None
     if claim.payload.has_signed_chunks:
         signing = ChunkSigning(signing_key, claim.timestamp, scope, claim.signature)
     return Verified(claim.access_key_id, claim.payload, claim.presigned, frozenset(claim.signed_headers), signing)
+
+
+def verify_post_policy(
+    fields: Mapping[str, str], *, secret_for: Callable[[str], str | None], service: str = "s3"
+) -> str:
+    """Verify the signature over the policy of a browser's form, and return the access key that signed it.
+
+    `fields` are the form's, names in lower case, none of them expanded. The policy's text is what was signed, and the rest of the
+    form is worth what the policy says of it: its conditions and its expiration are the caller's to check. Raises the S3Error that
+    AWS gives; AccessDenied for a form without a signature.
+    """
+    claim = read_post_claim(fields, service)
+    secret = secret_for(claim.access_key_id)
+    signing_key = _signing_key(secret or _NOBODYS_SECRET, claim.scope_date, claim.region, service)
+    # The string to sign is the base64 text itself: .../sigv4-authentication-HTTPPOST.html
+    expected = hmac.digest(signing_key, claim.policy.encode("utf-8"), "sha256").hex().encode("ascii")
+    provided = claim.signature.encode("utf-8", "surrogatepass")
+    _believe(claim.access_key_id, secret, matches=hmac.compare_digest(expected, provided))
+    _refuse_session_token(fields.keys())
+    return claim.access_key_id
+
+
+def _believe(key_id: str, secret: str | None, *, matches: bool) -> None:
+    """Raises InvalidAccessKeyId where nobody holds the key, SignatureDoesNotMatch where the signature is not the holder's."""
+    if not secret:
+        raise S3Error(
+            "InvalidAccessKeyId",
+            "The AWS Access Key Id you provided does not exist in our records.",
+            details={"AWSAccessKeyId": key_id},
+        )
+    if not matches:
+        raise _signature_does_not_match(key_id)
 
 
 def _check_skew(claim: Claim, now: datetime) -> None:
@@ -205,10 +244,9 @@ def _signing_key(secret: str, scope_date: str, region: str, service: str) -> byt
     return key
 
 
-def _refuse_session_token(received: Received) -> None:
+def _refuse_session_token(names: Collection[str]) -> None:
     """Temporary credentials come from AWS STS and mean nothing here; as on AWS, a token that nobody gave out is invalid."""
-    names = {name.lower() for name, _ in received.parameters}
-    if "x-amz-security-token" in received.headers or "x-amz-security-token" in names:
+    if "x-amz-security-token" in names:
         raise S3Error("InvalidToken", "The provided token is malformed or otherwise invalid.")
 
 

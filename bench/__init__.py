@@ -2,7 +2,11 @@
 
     python -m bench               all of them, as a table
     python -m bench hot miss      only these
+    python -m bench listing       a page of a merged listing over the size of the bucket; the columns are our time, the origin's
+                                  (each with the entries of the page), and their ratio
+    python -m bench complete      CompleteMultipartUpload over the number of parts
 
-They need `wrk` (Debian package wrk) for the request rates and say so where it is missing. Nothing here is a test: no limit is
-asserted, the figures are printed and read by people.
+They need `wrk` (Debian package wrk) for the request rates; `listing` needs Ceph RGW (scripts/setup-lab.sh) with python3-rados,
+and about 4 GB of memory. What is missing is said. Nothing here is a test: no limit is asserted, the figures are printed and
+read by people.
 """

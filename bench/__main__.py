@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 
 from bench import rig
+from bench.complete import complete
+from bench.listing import listing
 from tests.end_to_end.lab.clients import s3_client
 from tests.end_to_end.lab.standin import BOT_TOKENS, CHAT_IDS
 
@@ -127,7 +129,9 @@ def memory(folder: Path) -> None:
         rig.row("2 GiB GET", f"+{rig.mib(get_peak)} peak", f"{LARGE_BYTES / get_s / 1e6:.0f} MB/s", same)
 
 
-BENCHMARKS = {"memory": memory, "hot": hot, "miss": miss, "put": put}
+BENCHMARKS = {
+    "memory": memory, "hot": hot, "miss": miss, "put": put, "listing": listing, "complete": complete,
+}  # fmt: skip
 
 
 def main() -> None:

@@ -120,7 +120,7 @@ def machine() -> str:
 
 
 def row(name: str, *cells: str) -> None:
-    print(f"{name:<38}" + "".join(f"{cell:>22}" for cell in cells), flush=True)
+    print(f"{name:<50}" + "".join(f"{cell:>22}" for cell in cells), flush=True)
 
 
 def run_names(argv: Sequence[str], known: Sequence[str]) -> list[str]:

@@ -12,20 +12,37 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from addon.config import Bucket, Cache, Copies, Credential, Index, Origin, Service, Telegram, load_config
+from addon.config import (
+    Bucket,
+    Cache,
+    Copies,
+    Cors,
+    Credential,
+    Index,
+    Multipart,
+    Origin,
+    Service,
+    Telegram,
+    load_config,
+)
 from addon.config.models import Config
 
 EXAMPLE = Path(__file__).parents[1] / "config.example.toml"
 SECRET_NAMES = {"IMAGES_SECRET_ACCESS_KEY": "a-secret"}
 COMMENTED_OUT = re.compile(r"^#(?=[a-z_]+ = )", re.MULTILINE)
+# A table that has no default: to have one means something.
+ONLY_AN_EXAMPLE = re.compile(r"^# (?=\[\[|[a-z_]+ = )", re.MULTILINE)
+OPTIONAL_TABLES = {"cors": "buckets"}
 MODELS: dict[str, type[BaseModel]] = {
     "telegram": Telegram,
     "index": Index,
     "cache": Cache,
     "service": Service,
     "copies": Copies,
+    "multipart": Multipart,
     "buckets": Bucket,
     "origin": Origin,
+    "cors": Cors,
     "credentials": Credential,
 }
 
@@ -49,7 +66,7 @@ def tables(name: str, content: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
 
 def everything() -> dict[str, dict[str, Any]]:
     """All tables of the example, with what is commented out."""
-    return dict(tables("", tomllib.loads(COMMENTED_OUT.sub("", EXAMPLE.read_text()))))
+    return dict(tables("", tomllib.loads(ONLY_AN_EXAMPLE.sub("", COMMENTED_OUT.sub("", EXAMPLE.read_text())))))
 
 
 @pytest.mark.parametrize("commented_out", [True, False])
@@ -58,6 +75,14 @@ def test_it_loads_as_it_stands_and_with_everything_that_is_commented_out(tmp_pat
     path = with_secrets(tmp_path, text if commented_out else COMMENTED_OUT.sub("", text))
     config = load_config(path, SECRET_NAMES)
     assert config.buckets[0].name == "images"
+
+
+def test_the_tables_that_are_only_examples_load(tmp_path: Path) -> None:
+    path = with_secrets(tmp_path, ONLY_AN_EXAMPLE.sub("", EXAMPLE.read_text()))
+    rules = load_config(path, SECRET_NAMES).buckets[0].cors
+    assert rules is not None
+    assert rules[0].allowed_origins == ("https://www.example.com", "https://*.example.net")
+    assert rules[0].max_age_s == 3000
 
 
 def test_what_is_commented_out_is_what_holds_without_it(tmp_path: Path) -> None:
@@ -73,6 +98,8 @@ def test_exactly_the_keys_with_a_default_that_is_stated_are_commented_out() -> N
     shown = dict(tables("", tomllib.loads(EXAMPLE.read_text())))
     for name, model in MODELS.items():
         for key, field in model.model_fields.items():
+            if name in OPTIONAL_TABLES or OPTIONAL_TABLES.get(key) == name:
+                continue
             has_default = field.default is not PydanticUndefined and field.default not in (None, ())
             assert (key not in shown.get(name, {})) == has_default, f"{name}.{key}"
 

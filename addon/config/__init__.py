@@ -14,7 +14,19 @@ expected; a secret's value is never shown. (Values that contradict each other ar
 """
 
 from addon.config.loading import CONFIG_NAME, CONFIG_VARIABLE, find_config_path, load_config
-from addon.config.models import Bucket, Cache, Config, Copies, Credential, Index, Origin, Service, Telegram
+from addon.config.models import (
+    Bucket,
+    Cache,
+    Config,
+    Copies,
+    Cors,
+    Credential,
+    Index,
+    Multipart,
+    Origin,
+    Service,
+    Telegram,
+)
 from addon.config.problems import BOT_TOKENS_VARIABLE, ConfigError, Problem
 
 __all__ = [
@@ -26,8 +38,10 @@ __all__ = [
     "Config",
     "ConfigError",
     "Copies",
+    "Cors",
     "Credential",
     "Index",
+    "Multipart",
     "Origin",
     "Problem",
     "Service",

@@ -13,8 +13,11 @@ from addon.config.values import (
     BucketName,
     Bytes,
     ChatId,
+    CorsHeaderPattern,
+    CorsOrigin,
     Endpoint,
     FilePath,
+    HeaderName,
     Hosts,
     IndexUrl,
     LoopbackHost,
@@ -81,6 +84,12 @@ class Copies(Section):
     retry_delay_s_max: PositiveSeconds = 3600.0
 
 
+class Multipart(Section):
+    """An upload in parts that nobody has completed is given up after this many seconds, and its parts become garbage."""
+
+    expire_after_s: Annotated[float, Field(gt=0, le=365 * 86400)] = 7 * 86400.0
+
+
 class Credential(Section):
     """A key pair that clients sign with."""
 
@@ -99,6 +108,19 @@ class Origin(Section):
     secret_access_key: Secret | None = None
 
 
+class Cors(Section):
+    """A cross-origin rule, with S3's meaning; `max_age_s` seconds a browser may keep a preflight's answer (None: its default)."""
+
+    id: Annotated[str, Field(max_length=255)] = ""
+    allowed_origins: Annotated[tuple[CorsOrigin, ...], Field(strict=False), AfterValidator(not_empty)]
+    allowed_methods: Annotated[
+        tuple[Literal["GET", "PUT", "HEAD", "POST", "DELETE"], ...], Field(strict=False), AfterValidator(not_empty)
+    ]
+    allowed_headers: Annotated[tuple[CorsHeaderPattern, ...], Field(strict=False)] = ()
+    expose_headers: Annotated[tuple[HeaderName, ...], Field(strict=False)] = ()
+    max_age_s: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+
+
 class Bucket(Section):
     """A bucket that we answer for."""
 
@@ -109,6 +131,7 @@ class Bucket(Section):
     unknown_keys: Literal["origin", "reject"] = "origin"
     credentials: Annotated[tuple[Credential, ...], Field(strict=False)] = ()
     origin: Origin | None = None
+    cors: Annotated[tuple[Cors, ...], Field(strict=False, max_length=100)] | None = None
 
 
 class Config(Section):
@@ -119,4 +142,5 @@ class Config(Section):
     cache: Cache
     service: Service
     copies: Copies
+    multipart: Multipart
     buckets: Annotated[tuple[Bucket, ...], Field(strict=False), AfterValidator(not_empty)]

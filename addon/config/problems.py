@@ -11,7 +11,20 @@ from pathlib import Path
 
 from pydantic_core import ErrorDetails
 
-from addon.config.models import Bucket, Cache, Config, Copies, Credential, Index, Origin, Section, Service, Telegram
+from addon.config.models import (
+    Bucket,
+    Cache,
+    Config,
+    Copies,
+    Cors,
+    Credential,
+    Index,
+    Multipart,
+    Origin,
+    Section,
+    Service,
+    Telegram,
+)
 
 BOT_TOKENS_VARIABLE = "TGSTORE_TELEGRAM_BOT_TOKENS"
 
@@ -24,9 +37,11 @@ _MODELS: Mapping[str, type[Section]] = {
     "cache": Cache,
     "service": Service,
     "copies": Copies,
+    "multipart": Multipart,
     "buckets": Bucket,
     "credentials": Credential,
     "origin": Origin,
+    "cors": Cors,
 }
 
 

@@ -176,6 +176,29 @@ def _index_url(value: str, info: ValidationInfo) -> str:
     return f"sqlite:///{surroundings(info).folder / path}"
 
 
+def _cors_origin(value: str) -> str:
+    # What browsers send has no path, so an entry with one could never match.
+    is_text = value.isascii() and value.isprintable() and not re.search(r'[ ,"]', value)
+    _, _, rest = value.partition("://")
+    if not (is_text and value.count("*") <= 1 and ("*" in value or (rest and "/" not in rest)) and value[-1] != "/"):
+        raise ValueError(
+            'expected an origin like "https://www.example.com", "https://*.example.com" or "*", without a path'
+        )
+    return value
+
+
+def _cors_header_pattern(value: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", value) or value.count("*") > 1:
+        raise ValueError('expected the name of a header like "Content-Type", with one * at most')
+    return value
+
+
+def _header_name(value: str) -> str:
+    if not re.fullmatch(r"[!#$%&'+.^_`|~0-9A-Za-z-]{1,128}", value):
+        raise ValueError('expected the name of a header like "ETag", without *')
+    return value
+
+
 def not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Checked here and not by a minimum length: that would also count an entry that is wrong as missing."""
     if not values:
@@ -204,4 +227,7 @@ LoopbackHost = Annotated[str, AfterValidator(_loopback)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 BucketName = Annotated[str, AfterValidator(_bucket_name)]
 OriginBucketName = Annotated[str, AfterValidator(_origin_bucket_name)]
+CorsOrigin = Annotated[str, AfterValidator(_cors_origin)]
+CorsHeaderPattern = Annotated[str, AfterValidator(_cors_header_pattern)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
 Region = Annotated[str, AfterValidator(_region)]

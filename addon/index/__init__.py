@@ -3,10 +3,13 @@
     sql_index.py     the port: hands each call over to the right connection
     writer.py        one thread that writes; what waits at the same time shares one transaction and one fsync
     reader.py        reads, in the calling thread where they are short
-    objects.py       transactions on objects, tombstones, documents and writes to the origin
-    copies.py        transactions on copy jobs
-    queries.py       everything that only reads
-    tables.py        the tables as the code sees them; rows.py: rows to records and back
+    objects.py       transactions on objects; deletions.py: on tombstones; documents.py: on documents and what is garbage
+    conditions.py    conditions of writes, judged in the transaction that writes
+    uploads.py       transactions on multipart uploads; upload_queries.py: what only reads them
+    origin_writes.py transactions on writes that go past us; copies.py: on copy jobs
+    listings.py      what lies where: objects and common prefixes in order, tombstones among keys and under prefixes
+    queries.py       everything else that only reads
+    tables.py        the tables as the code sees them; rows.py: rows to records and back; numbers.py: the counter
     schema.py        brings a database to the code's revision; migrations/: how each revision is reached
     sqlite.py        all that is true of SQLite only
     errors.py        what a database library raises, as errors of the port

@@ -13,7 +13,9 @@ from dataclasses import replace
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, insert, select, tuple_, update
 
-from addon.index import objects
+from addon.index import documents, objects
+from addon.index.numbers import next_numbers
+from addon.index.origin_writes import is_being_written
 from addon.index.rows import copy_job_of, key_bytes
 from addon.index.tables import copy_jobs, keys, origin_writes
 from addon.store.records import CopyJob, CopyOrder, CopyState, NewObject, ObjectRecord
@@ -55,7 +57,7 @@ def _enqueue(connection: Connection, wanted: dict[tuple[str, bytes], bool], now_
         wanted[place] = wanted[place] or job.anonymous_read
     if not wanted:
         return 0
-    number = objects.next_numbers(connection, len(wanted))
+    number = next_numbers(connection, len(wanted))
     rows = [
         {
             "job_id": number + offset,
@@ -105,10 +107,10 @@ def commit_copy(connection: Connection, job: CopyJob, new: NewObject, now_s: flo
     is_mine = copy_jobs.c.job_id == job.job_id
     row = connection.execute(select(copy_jobs).where(is_mine)).one_or_none()
     if row is None or objects.has_object_or_tombstone(connection, job.bucket, job.key):
-        objects.add_documents(connection, [extent.document for extent in new.extents], now_s)
+        documents.add_documents(connection, [extent.document for extent in new.extents], now_s)
         return None
-    if objects.is_being_written(connection, job.bucket, job.key):
-        objects.add_documents(connection, [extent.document for extent in new.extents], now_s)
+    if is_being_written(connection, job.bucket, job.key):
+        documents.add_documents(connection, [extent.document for extent in new.extents], now_s)
         connection.execute(
             update(copy_jobs)
             .where(is_mine, copy_jobs.c.state == CopyState.RUNNING.value)

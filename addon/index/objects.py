@@ -1,50 +1,61 @@
-"""Transactions on objects, tombstones, documents and writes to the origin. Each function runs within one transaction."""
+"""Transactions on objects. Each function runs within one transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
-from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select, update
 
-from addon.index.rows import (
-    document_row,
-    extent_rows,
-    key_bytes,
-    object_row,
-    record_of,
-    tombstone_row,
-)
-from addon.index.tables import COUNTER_NAME, copy_jobs, counters, documents, extents, keys, origin_writes
-from addon.store.ports import WriteOutcome
-from addon.store.records import Document, NewObject, ObjectRecord, Provenance, Tombstone
+from addon.index import conditions, documents, queries
+from addon.index.numbers import next_number
+from addon.index.rows import extent_rows, json_text, key_bytes, object_row, record_of
+from addon.index.tables import copy_jobs, extents, keys, object_parts, origin_writes
+from addon.store.conditions import WriteCondition
+from addon.store.ports import SourceChanged
+from addon.store.records import NewObject, ObjectRecord, Provenance
 
 _KEYS_HERE = (keys.c.bucket == bindparam("here_bucket")) & (keys.c.key == bindparam("here_key"))
-_EXTENTS_HERE = (extents.c.bucket == bindparam("here_bucket")) & (extents.c.key == bindparam("here_key"))
 _JOBS_HERE = (copy_jobs.c.bucket == bindparam("here_bucket")) & (copy_jobs.c.key == bindparam("here_key"))
-_WRITES_HERE = (origin_writes.c.bucket == bindparam("here_bucket")) & (origin_writes.c.key == bindparam("here_key"))
 
-_NEXT_NUMBERS = (
-    update(counters).where(counters.c.name == COUNTER_NAME).values(value=counters.c.value + bindparam("how_many"))
+_SELECT_CURRENT = select(keys.c.generation, keys.c.provenance).where(_KEYS_HERE)
+_UPDATE_KEY = update(keys).where(_KEYS_HERE)
+
+_AMONG: BindParameter[list[bytes]] = bindparam("here_keys", expanding=True)
+_KEYS_AMONG = (keys.c.bucket == bindparam("here_bucket")) & keys.c.key.in_(_AMONG)
+_EXTENTS_AMONG = (extents.c.bucket == bindparam("here_bucket")) & extents.c.key.in_(_AMONG)
+_PARTS_AMONG = (object_parts.c.bucket == bindparam("here_bucket")) & object_parts.c.key.in_(_AMONG)
+_JOBS_AMONG = (copy_jobs.c.bucket == bindparam("here_bucket")) & copy_jobs.c.key.in_(_AMONG)
+_WRITES_AMONG = (origin_writes.c.bucket == bindparam("here_bucket")) & origin_writes.c.key.in_(_AMONG)
+
+_SELECT_SIZES = select(keys.c.size, keys.c.parts_count).where(_KEYS_AMONG)
+_SELECT_DOCUMENT_IDS = select(extents.c.document_id).where(_EXTENTS_AMONG).distinct()
+_DELETE_EXTENTS = delete(extents).where(_EXTENTS_AMONG)
+_DELETE_PARTS = delete(object_parts).where(_PARTS_AMONG)
+_DELETE_KEYS = delete(keys).where(_KEYS_AMONG)
+_DELETE_JOBS = delete(copy_jobs).where(_JOBS_AMONG)
+_OVERRULE_WRITES = update(origin_writes).where(_WRITES_AMONG).values(overruled=True)
+
+_TO_BUCKET = bindparam("to_bucket", type_=keys.c.bucket.type)
+_TO_KEY = bindparam("to_key", type_=keys.c.key.type)
+_COPY_EXTENTS = insert(extents).from_select(
+    ["bucket", "key", "position", "document_id", "offset", "length", "block_sha256s"],
+    select(
+        _TO_BUCKET,
+        _TO_KEY,
+        extents.c.position,
+        extents.c.document_id,
+        extents.c.offset,
+        extents.c.length,
+        extents.c.block_sha256s,
+    ).where(extents.c.bucket == bindparam("here_bucket"), extents.c.key == bindparam("here_key")),
 )
-_NUMBER = select(counters.c.value).where(counters.c.name == COUNTER_NAME)
-_SELECT_KIND = select(keys.c.kind, keys.c.provenance).where(_KEYS_HERE)
-_SELECT_DOCUMENT_IDS = select(extents.c.document_id).where(_EXTENTS_HERE).distinct()
-_DELETE_EXTENTS = delete(extents).where(_EXTENTS_HERE)
-_DELETE_KEY = delete(keys).where(_KEYS_HERE)
-_DELETE_JOB = delete(copy_jobs).where(_JOBS_HERE)
-_OVERRULE_WRITES = update(origin_writes).where(_WRITES_HERE).values(overruled=True)
-_TAKE_INTO_USE = (
-    update(documents).where(documents.c.document_id == bindparam("here_document_id")).values(garbage_since_s=None)
+_COPY_PARTS = insert(object_parts).from_select(
+    ["bucket", "key", "number", "size", "checksums"],
+    select(_TO_BUCKET, _TO_KEY, object_parts.c.number, object_parts.c.size, object_parts.c.checksums).where(
+        object_parts.c.bucket == bindparam("here_bucket"), object_parts.c.key == bindparam("here_key")
+    ),
 )
-_LET_GO = (
-    update(documents)
-    .where(
-        documents.c.document_id == bindparam("here_document_id"),
-        ~exists().where(extents.c.document_id == documents.c.document_id),
-    )
-    .values(garbage_since_s=bindparam("now_s"))
-)
-_IS_KNOWN = select(documents.c.document_id).where(documents.c.document_id == bindparam("here_document_id"))
 
 
 def here(bucket: str, key: str) -> dict[str, object]:
@@ -52,23 +63,14 @@ def here(bucket: str, key: str) -> dict[str, object]:
     return {"here_bucket": bucket, "here_key": key_bytes(key)}
 
 
-def next_number(connection: Connection) -> int:
-    """A number that was never given before."""
-    return next_numbers(connection, 1)
-
-
-def next_numbers(connection: Connection, how_many: int) -> int:
-    """The first of so many numbers in a row. Two statements, as not every SQLite in use knows RETURNING."""
-    connection.execute(_NEXT_NUMBERS, {"how_many": how_many})
-    return int(connection.execute(_NUMBER).scalar_one()) - how_many + 1
-
-
-def put_object(connection: Connection, new: NewObject, now_s: float) -> ObjectRecord:
+def put_object(
+    connection: Connection, new: NewObject, now_s: float, condition: WriteCondition | None = None
+) -> ObjectRecord:
     """See `Index.put_object`."""
-    former = _clear_key(connection, new.bucket, new.key)
-    _overrule(connection, new.bucket, new.key)
+    conditions.refuse_unless(connection, new.bucket, new.key, condition)
+    former = decide_key(connection, new.bucket, new.key)
     record = insert_object(connection, new, now_s)
-    _let_go(connection, former, now_s)
+    documents.let_go(connection, former, now_s)
     return record
 
 
@@ -76,82 +78,61 @@ def insert_object(connection: Connection, new: NewObject, now_s: float) -> Objec
     """Make `new` the object of a key that has neither object nor tombstone, and take its documents into use."""
     generation = next_number(connection)
     connection.execute(insert(keys), object_row(new, generation))
-    for document in _distinct(extent.document for extent in new.extents):
-        if not connection.execute(_TAKE_INTO_USE, {"here_document_id": document.document_id}).rowcount:
-            connection.execute(insert(documents), document_row(document, created_at_s=now_s, garbage_since_s=None))
+    documents.take_into_use(connection, new.extents, now_s)
     if new.extents:
-        connection.execute(insert(extents), extent_rows(new))
+        owner = {"bucket": new.bucket, "key": key_bytes(new.key)}
+        connection.execute(insert(extents), extent_rows(owner, new.extents))
     return record_of(new, generation)
 
 
-def delete_object(connection: Connection, bucket: str, key: str, now_s: float) -> Tombstone:
-    """See `Index.delete_object`."""
-    former = _clear_key(connection, bucket, key)
-    _overrule(connection, bucket, key)
-    tombstone = Tombstone(bucket, key, next_number(connection), int(now_s))
-    connection.execute(insert(keys), tombstone_row(tombstone))
-    _let_go(connection, former, now_s)
-    return tombstone
+def copy_object(
+    connection: Connection,
+    source: ObjectRecord,
+    new: NewObject,
+    now_s: float,
+    condition: WriteCondition | None = None,
+) -> ObjectRecord:
+    """See `Index.copy_object`."""
+    if new.extents:
+        raise ValueError("a copy takes the extents of its source")
+    _refuse_unless_current(connection, source)
+    conditions.refuse_unless(connection, new.bucket, new.key, condition)
+    row = object_row(replace(new, size=source.size), next_number(connection), parts_count=source.parts_count)
+    if (new.bucket, new.key) == (source.bucket, source.key):
+        overrule_writes(connection, new.bucket, [key_bytes(new.key)])
+        changes = {name: value for name, value in row.items() if name not in {"bucket", "key"}}
+        connection.execute(_UPDATE_KEY, changes | here(new.bucket, new.key))
+    else:
+        former = decide_key(connection, new.bucket, new.key)
+        connection.execute(insert(keys), row)
+        places = here(source.bucket, source.key) | {"to_bucket": new.bucket, "to_key": key_bytes(new.key)}
+        connection.execute(_COPY_EXTENTS, places)
+        connection.execute(_COPY_PARTS, places)
+        documents.let_go(connection, former, now_s)
+    return current_object(connection, new.bucket, new.key)
+
+
+def change_object(
+    connection: Connection, record: ObjectRecord, tags: Mapping[str, str] | None, anonymous_read: bool | None
+) -> ObjectRecord:
+    """See `Index.change_object`. A write to the origin under way is not overruled: it replaces the object with its description."""
+    _refuse_unless_current(connection, record)
+    connection.execute(_DELETE_JOBS, {"here_bucket": record.bucket, "here_keys": [key_bytes(record.key)]})
+    changes: dict[str, object] = {
+        "generation": next_number(connection),
+        "provenance": Provenance.WRITTEN_HERE.value,
+    }
+    if tags is not None:
+        changes["tags"] = json_text(tags)
+    if anonymous_read is not None:
+        changes["anonymous_read"] = anonymous_read
+    connection.execute(_UPDATE_KEY, changes | here(record.bucket, record.key))
+    return current_object(connection, record.bucket, record.key)
 
 
 def supersede(connection: Connection, bucket: str, key: str, now_s: float) -> None:
     """See `Index.supersede`."""
-    former = _clear_key(connection, bucket, key)
-    _overrule(connection, bucket, key)
-    _let_go(connection, former, now_s)
-
-
-def begin_origin_write(connection: Connection, bucket: str, key: str, now_s: float) -> int:
-    """See `Index.begin_origin_write`."""
-    write_id = next_number(connection)
-    connection.execute(
-        insert(origin_writes),
-        {"write_id": write_id, "bucket": bucket, "key": key_bytes(key), "began_at_s": now_s, "overruled": False},
-    )
-    return write_id
-
-
-def end_origin_write(connection: Connection, write_id: int, outcome: WriteOutcome, now_s: float) -> None:
-    """See `Index.end_origin_write`.
-
-    Only its own mark goes: another write to the same key may still be under way. One that a later write here has overruled changes
-    nothing more: what that write left is newer, and no copy was leased while the mark stood.
-    """
-    mine = origin_writes.c.write_id == write_id
-    row = connection.execute(select(origin_writes).where(mine)).one_or_none()
-    if row is None:
-        return
-    connection.execute(delete(origin_writes).where(mine))
-    if row.overruled or outcome is WriteOutcome.REFUSED:
-        return
-    bucket, key = row.bucket, row.key.decode()
-    if outcome is WriteOutcome.ACCEPTED:
-        _let_go(connection, _clear_key(connection, bucket, key), now_s)
-    else:
-        _forget_copy(connection, bucket, key, now_s)
-
-
-def resolve_cut_off_origin_writes(connection: Connection, now_s: float) -> int:
-    """See `Index.resolve_cut_off_origin_writes`."""
-    rows = connection.execute(select(origin_writes).where(origin_writes.c.overruled.is_(False))).all()
-    for bucket, key in {(row.bucket, row.key.decode()) for row in rows}:
-        _forget_copy(connection, bucket, key, now_s)
-    connection.execute(delete(origin_writes))
-    return len(rows)
-
-
-def add_documents(connection: Connection, added: Sequence[Document], now_s: float) -> None:
-    """See `Index.add_documents`. A document that is known already stays as it is."""
-    for document in _distinct(added):
-        if connection.execute(_IS_KNOWN, {"here_document_id": document.document_id}).one_or_none() is None:
-            connection.execute(insert(documents), document_row(document, created_at_s=now_s, garbage_since_s=now_s))
-
-
-def update_file_id(connection: Connection, document_id: str, bot_id: int, file_id: str) -> None:
-    """See `Index.update_file_id`."""
-    connection.execute(
-        update(documents).where(documents.c.document_id == document_id).values(bot_id=bot_id, file_id=file_id)
-    )
+    documents.let_go(connection, decide_key(connection, bucket, key), now_s)
 
 
 def grant_anonymous_read(connection: Connection, bucket: str, key: str, etag: str) -> None:
@@ -174,43 +155,54 @@ def grant_to_job(connection: Connection, bucket: str, key: str) -> None:
 
 def has_object_or_tombstone(connection: Connection, bucket: str, key: str) -> bool:
     """Whether the key is decided here."""
-    return connection.execute(_SELECT_KIND, here(bucket, key)).one_or_none() is not None
+    return connection.execute(_SELECT_CURRENT, here(bucket, key)).one_or_none() is not None
 
 
-def is_being_written(connection: Connection, bucket: str, key: str) -> bool:
-    """Whether any write to the origin is under way, also one that does not decide the key any more."""
-    return bool(connection.execute(select(origin_writes.c.write_id).where(_WRITES_HERE), here(bucket, key)).all())
+def current_object(connection: Connection, bucket: str, key: str) -> ObjectRecord:
+    """The object of a key that has one."""
+    record = queries.key_state(connection, bucket, key)
+    if not isinstance(record, ObjectRecord):
+        raise LookupError("the key has no object")
+    return record
 
 
-def _clear_key(connection: Connection, bucket: str, key: str) -> list[str]:
-    """Remove object, tombstone and copy job of a key; returns the documents that the object had."""
-    where = here(bucket, key)
-    connection.execute(_DELETE_JOB, where)
-    if connection.execute(_SELECT_KIND, where).one_or_none() is None:
+def decide_key(connection: Connection, bucket: str, key: str) -> list[str]:
+    """Remove object, tombstone and copy job of a key and overrule the writes to the origin that are under way; returns the
+    documents that the object had, to be let go in the end."""
+    overrule_writes(connection, bucket, [key_bytes(key)])
+    return clear_keys(connection, bucket, [key_bytes(key)])
+
+
+def overrule_writes(connection: Connection, bucket: str, decided: list[bytes]) -> None:
+    """Writes to the origin under way do not decide these keys any more; few enough keys for one statement."""
+    connection.execute(_OVERRULE_WRITES, {"here_bucket": bucket, "here_keys": decided})
+
+
+def clear_keys(connection: Connection, bucket: str, cleared: list[bytes]) -> list[str]:
+    """Remove objects, tombstones and copy jobs of some keys, few enough for one statement; returns the objects' documents."""
+    among = {"here_bucket": bucket, "here_keys": cleared}
+    connection.execute(_DELETE_JOBS, among)
+    rows = connection.execute(_SELECT_SIZES, among).all()
+    if not rows:
         return []
-    document_ids = list(connection.execute(_SELECT_DOCUMENT_IDS, where).scalars())
+    document_ids = list(connection.execute(_SELECT_DOCUMENT_IDS, among).scalars())
     if document_ids:
-        connection.execute(_DELETE_EXTENTS, where)
-    connection.execute(_DELETE_KEY, where)
+        connection.execute(_DELETE_EXTENTS, among)
+    if any(row.parts_count for row in rows):
+        connection.execute(_DELETE_PARTS, among)
+    connection.execute(_DELETE_KEYS, among)
     return document_ids
 
 
-def _forget_copy(connection: Connection, bucket: str, key: str, now_s: float) -> None:
+def _refuse_unless_current(connection: Connection, record: ObjectRecord) -> None:
+    """Raises SourceChanged."""
+    row = connection.execute(_SELECT_CURRENT, here(record.bucket, record.key)).one_or_none()
+    if row is None or row.generation != record.generation:
+        raise SourceChanged("the object was replaced or deleted in the meantime")
+
+
+def forget_copy(connection: Connection, bucket: str, key: str, now_s: float) -> None:
     """The origin may hold something else than was copied, or is being copied; an object written here and a tombstone stand."""
-    current = connection.execute(_SELECT_KIND, here(bucket, key)).one_or_none()
+    current = connection.execute(_SELECT_CURRENT, here(bucket, key)).one_or_none()
     if current is None or current.provenance == Provenance.COPIED_FROM_ORIGIN.value:
-        _let_go(connection, _clear_key(connection, bucket, key), now_s)
-
-
-def _overrule(connection: Connection, bucket: str, key: str) -> None:
-    connection.execute(_OVERRULE_WRITES, here(bucket, key))
-
-
-def _let_go(connection: Connection, document_ids: Sequence[str], now_s: float) -> None:
-    """Those that no extent refers to any more become garbage."""
-    for document_id in document_ids:
-        connection.execute(_LET_GO, {"here_document_id": document_id, "now_s": now_s})
-
-
-def _distinct(given: Iterable[Document]) -> Iterable[Document]:
-    return {document.document_id: document for document in given}.values()
+        documents.let_go(connection, clear_keys(connection, bucket, [key_bytes(key)]), now_s)

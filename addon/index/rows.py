@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row
 
-from addon.index.tables import KIND_OBJECT, KIND_TOMBSTONE
+from addon.index.tables import KIND_OBJECT, KIND_TOMBSTONE, UPLOAD_OPEN
+from addon.store.multipart import MultipartUpload, NewPart
 from addon.store.records import (
     CopyJob,
     CopyState,
@@ -20,7 +21,10 @@ from addon.store.records import (
     Tombstone,
 )
 
-_PROVENANCES = {provenance.value: provenance for provenance in Provenance}
+# A statement of SQLite before 3.32 takes 999 parameters.
+KEYS_PER_STATEMENT_MAX = 500
+
+PROVENANCES = {provenance.value: provenance for provenance in Provenance}
 
 
 def key_bytes(key: str) -> bytes:
@@ -28,7 +32,13 @@ def key_bytes(key: str) -> bytes:
     return key.encode()
 
 
-def object_row(new: NewObject, generation: int) -> dict[str, Any]:
+def key_batches(stored_keys: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Keys in parts that one statement takes."""
+    for start in range(0, len(stored_keys), KEYS_PER_STATEMENT_MAX):
+        yield list(stored_keys[start : start + KEYS_PER_STATEMENT_MAX])
+
+
+def object_row(new: NewObject, generation: int, *, parts_count: int = 0) -> dict[str, Any]:
     """The row of `keys` for an object."""
     return {
         "bucket": new.bucket,
@@ -40,8 +50,10 @@ def object_row(new: NewObject, generation: int) -> dict[str, Any]:
         "etag": new.etag,
         "provenance": new.provenance.value,
         "anonymous_read": new.anonymous_read,
-        "headers": _json(new.headers),
-        "checksums": _json(new.checksums),
+        "headers": json_text(new.headers),
+        "checksums": json_text(new.checksums),
+        "tags": json_text(new.tags),
+        "parts_count": parts_count,
     }
 
 
@@ -59,23 +71,23 @@ def tombstone_row(tombstone: Tombstone) -> dict[str, Any]:
         "anonymous_read": False,
         "headers": "{}",
         "checksums": "{}",
+        "tags": "{}",
+        "parts_count": 0,
     }
 
 
-def extent_rows(new: NewObject) -> list[dict[str, Any]]:
-    """The rows of `extents` for an object."""
-    key = key_bytes(new.key)
+def extent_rows(owner: Mapping[str, Any], extents: Sequence[Extent]) -> list[dict[str, Any]]:
+    """The rows of `extents` or `part_extents`; `owner` has the columns that tell whose they are."""
     return [
         {
-            "bucket": new.bucket,
-            "key": key,
+            **owner,
             "position": position,
             "document_id": extent.document.document_id,
             "offset": extent.offset,
             "length": extent.length,
             "block_sha256s": extent.block_sha256s,
         }
-        for position, extent in enumerate(new.extents)
+        for position, extent in enumerate(extents)
     ]
 
 
@@ -94,6 +106,38 @@ def document_row(document: Document, *, created_at_s: float, garbage_since_s: fl
     }
 
 
+def upload_row(upload: MultipartUpload) -> dict[str, Any]:
+    """The row of `uploads` for an upload that begins."""
+    return {
+        "upload_id": upload.upload_id,
+        "bucket": upload.bucket,
+        "key": key_bytes(upload.key),
+        "state": UPLOAD_OPEN,
+        "state_since_s": upload.initiated_at_s,
+        "anonymous_read": upload.anonymous_read,
+        "headers": json_text(upload.headers),
+        "tags": json_text(upload.tags),
+        "checksum_algorithm": upload.checksum_algorithm,
+        "checksum_type": upload.checksum_type,
+        "etag": "",
+        "checksums": "{}",
+        "request_sha256": "",
+    }
+
+
+def part_row(upload_id: str, part: NewPart, generation: int) -> dict[str, Any]:
+    """The row of `parts` for a part."""
+    return {
+        "upload_id": upload_id,
+        "number": part.number,
+        "generation": generation,
+        "size": part.size,
+        "md5_hex": part.md5_hex,
+        "checksums": json_text(part.checksums),
+        "modified_at_s": part.modified_at_s,
+    }
+
+
 def record_of(new: NewObject, generation: int) -> ObjectRecord:
     """The record that an object becomes once it has its generation."""
     return ObjectRecord(
@@ -108,6 +152,7 @@ def record_of(new: NewObject, generation: int) -> ObjectRecord:
         headers=dict(new.headers),
         checksums=dict(new.checksums),
         extents=tuple(new.extents),
+        tags=dict(new.tags),
     )
 
 
@@ -116,6 +161,7 @@ def key_state_of(bucket: str, key: str, rows: Sequence[Sequence[Any]]) -> Object
     if not rows:
         return None
     kind, generation, modified_at_s, size, etag, provenance, anonymous_read, headers, checksums = rows[0][:9]
+    tags, parts_count = rows[0][9:11]
     if kind == KIND_TOMBSTONE:
         return Tombstone(bucket, key, generation, modified_at_s)
     return ObjectRecord(
@@ -125,13 +171,15 @@ def key_state_of(bucket: str, key: str, rows: Sequence[Sequence[Any]]) -> Object
         size=size,
         etag=etag,
         last_modified_s=modified_at_s,
-        provenance=_PROVENANCES[provenance],
+        provenance=PROVENANCES[provenance],
         anonymous_read=bool(anonymous_read),
         headers=json.loads(headers),
         checksums=json.loads(checksums),
         extents=tuple(
-            Extent(Document(*row[12:]), row[9], row[10], bytes(row[11])) for row in rows if row[9] is not None
+            Extent(Document(*row[14:]), row[11], row[12], bytes(row[13])) for row in rows if row[11] is not None
         ),
+        tags=json.loads(tags),
+        parts_count=parts_count,
     )
 
 
@@ -145,6 +193,21 @@ def document_of(row: Row[Any]) -> Document:
         file_id=row.file_id,
         file_unique_id=row.file_unique_id,
         size=row.size,
+    )
+
+
+def upload_of(row: Row[Any]) -> MultipartUpload:
+    """A row of `uploads` that is open."""
+    return MultipartUpload(
+        upload_id=row.upload_id,
+        bucket=row.bucket,
+        key=row.key.decode(),
+        initiated_at_s=row.state_since_s,
+        headers=json.loads(row.headers),
+        anonymous_read=row.anonymous_read,
+        tags=json.loads(row.tags),
+        checksum_algorithm=row.checksum_algorithm,
+        checksum_type=row.checksum_type,
     )
 
 
@@ -162,6 +225,9 @@ def copy_job_of(row: Row[Any]) -> CopyJob:
     )
 
 
-def _json(values: Mapping[str, str]) -> str:
-    # Escaped to ASCII: so a NUL or a lone surrogate in a header survives every database's idea of text.
+def json_text(values: Mapping[str, str]) -> str:
+    """Headers, checksums or tags as they are stored.
+
+    Escaped to ASCII: so a NUL or a lone surrogate in a header survives every database's idea of text.
+    """
     return json.dumps(dict(values), separators=(",", ":"))

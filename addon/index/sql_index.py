@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from addon.index import copies, objects, queries, schema
+from addon.index import copies, listings, objects, origin_writes, queries, schema, upload_queries, uploads
+from addon.index.deletions import delete_object, delete_objects
+from addon.index.documents import add_documents, update_file_id
 from addon.index.errors import mapped
+from addon.index.numbers import next_number
 from addon.index.reader import Reader
 from addon.index.sqlite import (
     FileIdentity,
@@ -22,9 +26,23 @@ from addon.index.sqlite import (
     path_of,
     turn_on_write_ahead_log,
 )
+from addon.index.tables import UPLOAD_COMPLETED, UPLOAD_OPEN
 from addon.index.writer import Writer
-from addon.store.ports import WriteOutcome
-from addon.store.records import CopyJob, CopyOrder, CopyState, Document, NewObject, ObjectRecord, Tombstone
+from addon.store.conditions import WriteCondition
+from addon.store.listed import Deletion, ListedObject, ListedPrefix
+from addon.store.multipart import CompletedUpload, Completion, MultipartUpload, NewPart, PartFacts
+from addon.store.ports import UploadGone, WriteOutcome, WriteRefused
+from addon.store.records import (
+    CopyJob,
+    CopyOrder,
+    CopyState,
+    Document,
+    Extent,
+    NewObject,
+    ObjectPart,
+    ObjectRecord,
+    Tombstone,
+)
 
 T = TypeVar("T")
 
@@ -76,11 +94,11 @@ def _open(
             with connection.begin():
                 schema.upgrade(connection)
                 with connection.begin_nested() as attempt:  # a file that may only be read opens without complaint
-                    objects.next_number(connection)
+                    next_number(connection)
                     attempt.rollback()
             # From here to the end one connection at least stays open: only the first one to a file has to wait for its set-up.
             point_connection = create_sqlite_engine(path, busy_timeout_s=0.0).connect()
-            queries.key_state(point_connection, "", "")
+            queries.short_key_state(point_connection, "", "")
         identity = FileIdentity(path)
     reader = Reader(
         point_connection=point_connection,
@@ -105,7 +123,10 @@ class SqlIndex:
         self._reader, self._writer, self._now_s = reader, writer, now_s
 
     async def key_state(self, bucket: str, key: str) -> ObjectRecord | Tombstone | None:
-        return await self._reader.point(lambda connection: queries.key_state(connection, bucket, key))
+        state = await self._reader.point(lambda connection: queries.short_key_state(connection, bucket, key))
+        if state is not queries.TOO_LONG:
+            return state
+        return await self._reader.run(lambda connection: queries.key_state(connection, bucket, key))
 
     async def has_origin_write(self, bucket: str, key: str) -> bool:
         return await self._reader.point(lambda connection: queries.has_origin_write(connection, bucket, key))
@@ -119,29 +140,110 @@ class SqlIndex:
     async def counts(self, bucket: str) -> Mapping[str, int]:
         return await self._reader.run(lambda connection: queries.counts(connection, bucket))
 
-    async def put_object(self, new: NewObject) -> ObjectRecord:
-        return await self._write(objects.put_object, new, self._now_s())
+    async def put_object(self, new: NewObject, *, condition: WriteCondition | None = None) -> ObjectRecord:
+        return await self._write(objects.put_object, new, self._now_s(), condition)
 
-    async def delete_object(self, bucket: str, key: str, *, now_s: float) -> Tombstone:
-        return await self._write(objects.delete_object, bucket, key, now_s)
+    async def copy_object(
+        self, source: ObjectRecord, new: NewObject, *, condition: WriteCondition | None = None
+    ) -> ObjectRecord:
+        return await self._write(objects.copy_object, source, new, self._now_s(), condition)
+
+    async def change_object(
+        self, record: ObjectRecord, *, tags: Mapping[str, str] | None = None, anonymous_read: bool | None = None
+    ) -> ObjectRecord:
+        return await self._write(objects.change_object, record, tags, anonymous_read)
+
+    async def object_parts(self, record: ObjectRecord) -> Sequence[ObjectPart]:
+        return await self._reader.run(lambda connection: queries.object_parts_of(connection, record))
+
+    async def delete_object(
+        self, bucket: str, key: str, *, now_s: float, condition: WriteCondition | None = None
+    ) -> Tombstone:
+        return await self._write(delete_object, bucket, key, now_s, condition)
+
+    async def delete_objects(
+        self, bucket: str, deletions: Sequence[Deletion], *, now_s: float
+    ) -> Sequence[Tombstone | WriteRefused]:
+        return await self._write(delete_objects, bucket, tuple(deletions), now_s)
+
+    async def list_objects(
+        self, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int
+    ) -> Sequence[ListedObject | ListedPrefix]:
+        return await self._reader.run(
+            lambda connection: listings.list_objects(connection, bucket, prefix, delimiter, after, limit)
+        )
+
+    async def tombstones_among(self, bucket: str, keys: Sequence[str]) -> frozenset[str]:
+        return await self._reader.run(lambda connection: listings.tombstones_among(connection, bucket, keys))
+
+    async def prefixes_with_tombstones(self, bucket: str, prefixes: Sequence[str]) -> frozenset[str]:
+        return await self._reader.run(
+            lambda connection: listings.prefixes_with_tombstones(connection, bucket, prefixes)
+        )
+
+    async def create_upload(self, upload: MultipartUpload) -> None:
+        await self._write(uploads.create_upload, upload)
+
+    async def upload(self, upload_id: str) -> MultipartUpload | None:
+        return await self._reader.point(lambda connection: upload_queries.upload(connection, upload_id))
+
+    async def put_part(self, upload_id: str, part: NewPart) -> None:
+        await self._write(uploads.put_part, upload_id, part, self._now_s())
+
+    async def parts(self, upload_id: str, *, after: int, limit: int) -> Sequence[PartFacts]:
+        return await self._reader.run(lambda connection: upload_queries.parts_of(connection, upload_id, after, limit))
+
+    async def part_extents(self, upload_id: str, number: int) -> Sequence[Extent]:
+        return await self._reader.run(lambda connection: upload_queries.extents_of_part(connection, upload_id, number))
+
+    async def complete_upload(self, completion: Completion, *, condition: WriteCondition | None = None) -> ObjectRecord:
+        return await self._write(uploads.complete_upload, completion, self._now_s(), condition)
+
+    async def completed_upload(self, upload_id: str) -> CompletedUpload | None:
+        return await self._reader.point(lambda connection: upload_queries.completed_upload(connection, upload_id))
+
+    async def abort_upload(self, upload_id: str) -> None:
+        await self._write(uploads.abort_upload, upload_id, self._now_s())
+
+    async def uploads(
+        self, bucket: str, *, prefix: str, after_key: str, after_upload_id: str, limit: int
+    ) -> Sequence[MultipartUpload]:
+        return await self._reader.run(
+            lambda connection: upload_queries.open_uploads(
+                connection, bucket, prefix, after_key, after_upload_id, limit
+            )
+        )
+
+    async def expire_uploads(self, *, begun_before_s: float, limit: int) -> int:
+        # Each upload is a transaction of its own: one of 10 000 parts takes a while, and other writes shall have their turn.
+        aborted = 0
+        for upload_id in await self._expired_uploads(UPLOAD_OPEN, begun_before_s, limit):
+            with contextlib.suppress(UploadGone):  # completed or aborted since it was read
+                await self._write(uploads.abort_upload, upload_id, self._now_s())
+                aborted += 1
+        completed = await self._expired_uploads(UPLOAD_COMPLETED, begun_before_s, limit)
+        return aborted + await self._write(uploads.forget_completed, completed)
+
+    async def _expired_uploads(self, state: str, begun_before_s: float, limit: int) -> Sequence[str]:
+        return await self._reader.run(lambda connection: uploads.expired(connection, state, begun_before_s, limit))
 
     async def supersede(self, bucket: str, key: str) -> None:
         await self._write(objects.supersede, bucket, key, self._now_s())
 
     async def begin_origin_write(self, bucket: str, key: str, *, now_s: float) -> int:
-        return await self._write(objects.begin_origin_write, bucket, key, now_s)
+        return await self._write(origin_writes.begin_origin_write, bucket, key, now_s)
 
     async def end_origin_write(self, write_id: int, outcome: WriteOutcome) -> None:
-        await self._write(objects.end_origin_write, write_id, outcome, self._now_s())
+        await self._write(origin_writes.end_origin_write, write_id, outcome, self._now_s())
 
     async def resolve_cut_off_origin_writes(self) -> int:
-        return await self._write(objects.resolve_cut_off_origin_writes, self._now_s())
+        return await self._write(origin_writes.resolve_cut_off_origin_writes, self._now_s())
 
     async def add_documents(self, documents: Sequence[Document], *, now_s: float) -> None:
-        await self._write(objects.add_documents, tuple(documents), now_s)
+        await self._write(add_documents, tuple(documents), now_s)
 
     async def update_file_id(self, document_id: str, *, bot_id: int, file_id: str) -> None:
-        await self._write(objects.update_file_id, document_id, bot_id, file_id)
+        await self._write(update_file_id, document_id, bot_id, file_id)
 
     async def grant_anonymous_read(self, bucket: str, key: str, *, etag: str) -> None:
         await self._write(objects.grant_anonymous_read, bucket, key, etag)
@@ -182,5 +284,5 @@ class _RolledBack(Exception):
 
 
 def _write_and_fail(connection: Connection) -> None:
-    objects.next_number(connection)
+    next_number(connection)
     raise _RolledBack

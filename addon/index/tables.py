@@ -5,10 +5,14 @@ Decisions:
 - A key is stored as its UTF-8 bytes. Bytes sort in the order that S3 lists keys in, on every database and without a collation;
   and a key may hold U+0000, which PostgreSQL's text does not take.
 - An object and a tombstone are two kinds of row in one table, so that a key cannot be both.
-- Headers and checksums are JSON: they are only ever read and written whole. Extents are rows: what a document still holds is asked
-  when it is to be cleared away or packed anew.
-- `documents.garbage_since_s` is null while an extent refers to the document. It is kept up by the transactions that add and remove
-  extents, so that garbage is found without looking at every document.
+- Headers, checksums and tags are JSON: they are only ever read and written whole. Extents are rows: what a document still holds is
+  asked when it is to be cleared away or packed anew.
+- `documents.garbage_since_s` is null while an extent, of an object or of a part, refers to the document. It is kept up by the
+  transactions that add and remove extents, so that garbage is found without looking at every document.
+- `keys_by_kind` leads past tombstones when objects are listed, and past objects when tombstones are looked for, however many
+  there are of the other kind.
+- An upload that was completed keeps its row, without parts, until it expires: the same completion is answered alike when it comes
+  again.
 - One counter numbers generations, jobs and writes: numbers are never used again, also after the rows are gone.
 """
 
@@ -33,6 +37,8 @@ metadata = MetaData()
 
 KIND_OBJECT = "object"
 KIND_TOMBSTONE = "tombstone"
+UPLOAD_OPEN = "open"
+UPLOAD_COMPLETED = "completed"
 
 keys = Table(
     "keys",
@@ -49,6 +55,10 @@ keys = Table(
     Column("anonymous_read", Boolean, nullable=False),
     Column("headers", Text, nullable=False),
     Column("checksums", Text, nullable=False),
+    Column("tags", Text, nullable=False, server_default="{}"),
+    # Of an object that was uploaded in parts; 0 for any other.
+    Column("parts_count", Integer, nullable=False, server_default="0"),
+    Index("keys_by_kind", "bucket", "kind", "key"),
     sqlite_with_rowid=False,
 )
 
@@ -80,6 +90,69 @@ extents = Table(
     Column("block_sha256s", LargeBinary, nullable=False),
     ForeignKeyConstraint(["bucket", "key"], ["keys.bucket", "keys.key"]),
     Index("extents_by_document_id", "document_id"),
+    sqlite_with_rowid=False,
+)
+
+object_parts = Table(
+    "object_parts",
+    metadata,
+    Column("bucket", Text, primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("checksums", Text, nullable=False),
+    ForeignKeyConstraint(["bucket", "key"], ["keys.bucket", "keys.key"]),
+    sqlite_with_rowid=False,
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("upload_id", Text, primary_key=True),
+    Column("bucket", Text, nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False),
+    # Since when it is in this state, that is, when it was begun or completed: whole UNIX seconds.
+    Column("state_since_s", BigInteger, nullable=False),
+    Column("anonymous_read", Boolean, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("checksum_algorithm", Text, nullable=False),
+    Column("checksum_type", Text, nullable=False),
+    # What it became: empty while it is open.
+    Column("etag", Text, nullable=False),
+    Column("checksums", Text, nullable=False),
+    Column("request_sha256", Text, nullable=False),
+    Index("uploads_by_key", "state", "bucket", "key", "upload_id"),
+    Index("uploads_by_time", "state", "state_since_s"),
+    sqlite_with_rowid=False,
+)
+
+parts = Table(
+    "parts",
+    metadata,
+    Column("upload_id", Text, ForeignKey("uploads.upload_id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("md5_hex", Text, nullable=False),
+    Column("checksums", Text, nullable=False),
+    Column("modified_at_s", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+part_extents = Table(
+    "part_extents",
+    metadata,
+    Column("upload_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("document_id", Text, ForeignKey("documents.document_id"), nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("length", BigInteger, nullable=False),
+    Column("block_sha256s", LargeBinary, nullable=False),
+    ForeignKeyConstraint(["upload_id", "number"], ["parts.upload_id", "parts.number"]),
+    Index("part_extents_by_document_id", "document_id"),
     sqlite_with_rowid=False,
 )
 

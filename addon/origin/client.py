@@ -161,7 +161,7 @@ class S3Origin:
         if request.body is not None or request.method in ("PUT", "POST"):
             headers.append(("content-length", str(request.content_length)))
         wire = wire_request(request.method, self.address, request.raw_key, request.raw_query, headers)
-        if self._signer is None:
+        if self._signer is None or request.anonymous:
             return wire
         payload = request.payload_sha256 or (UNSIGNED_PAYLOAD if request.body is not None else EMPTY_SHA256)
         url = f"{self.address.scheme}://{self.address.host_header}{wire.target.decode('ascii')}"

@@ -14,7 +14,9 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from addon.proxy.switch import Seen
 from addon.s3.address import OriginAddress
 from addon.s3.errors import S3Error, error_xml
+from addon.s3.keys import invalid_uri
 from addon.service.buckets import host_name
+from addon.service.request import new_request_id
 
 # A refusal waits in memory for the body that it refuses; a connection with more to come ends instead. No more than
 # `stream_large_bodies`, above which mitmproxy does not take an answer of ours at all.
@@ -101,8 +103,20 @@ def has_body(flow: http.HTTPFlow) -> bool:
 
 
 def send_to_service(flow: http.HTTPFlow, address: tuple[str, int]) -> None:
-    """To the object service, with target, Host and every header as they came."""
-    _connect_to(flow, "http", *address)
+    """To the object service, with target, Host and every header as they came.
+
+    A target that is not ASCII is refused here: the service's HTTP parser would answer it with plain text.
+    """
+    if flow.request.data.path.isascii():
+        _connect_to(flow, "http", *address)
+    else:
+        refuse(flow, invalid_uri(), request_id=new_request_id())
+
+
+def tell_scheme(flow: http.HTTPFlow) -> None:
+    """Let the object service name an object's URL as the client would. (Where TLS ends before us, a header says so already.)"""
+    if flow.client_conn.tls_established:
+        flow.request.headers["x-forwarded-proto"] = "https"
 
 
 def send_to_origin_untouched(flow: http.HTTPFlow, origin: OriginAddress) -> None:
@@ -159,6 +173,16 @@ def answer(flow: http.HTTPFlow, status: int, headers: Sequence[tuple[str, str]],
         timestamp_start=now_s,
         timestamp_end=now_s,
     )
+
+
+def replace_headers(response: http.Response, headers: Sequence[tuple[str, str]]) -> None:
+    """Give a response these headers; values are Latin-1 text of their bytes."""
+    response.headers = http.Headers([(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers])
+
+
+def headers_of(response: http.Response) -> list[tuple[str, str]]:
+    """A response's headers in the spelling of the wire."""
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.data.headers.fields]
 
 
 def refuse(flow: http.HTTPFlow, error: S3Error, *, request_id: str) -> None:

@@ -16,7 +16,10 @@ from addon.proxy.routes import Route
 from addon.proxy.switch import Routing, Seen, Switch
 from addon.s3.errors import S3Error
 from addon.s3.http_dates import format_http_date
+from addon.s3.operations import Operation
 from addon.service.app import ObjectService
+from addon.service.buckets import Bucket
+from addon.service.cors import Cors
 from addon.service.request import S3Request, new_request_id
 from addon.store.object_store import ObjectStore
 
@@ -28,12 +31,13 @@ METADATA_KEY = "tgstore"
 
 @dataclass(slots=True)
 class _Followed:
-    """What we remember of a flow: what was asked, where it went, since when, its passage where it went past us, and the answer
-    that is at hand for it."""
+    """What we remember of a flow: what was asked, where it went, since when, of which bucket, its passage where it went past us,
+    and the answer that is at hand for it."""
 
     seen: Seen
     route: Route
     started_s: float
+    bucket: Bucket | None = None
     passage: Passage | None = None
     at_hand: AtHand | None = None
 
@@ -79,6 +83,10 @@ class Gateway:
                 raise S3Error("InvalidRequest", "The request names more than one host.")
             return
         followed = _Followed(seen, routing.route, self._monotonic_s())
+        if routing.addressed is not None:
+            followed.bucket = routing.addressed.bucket
+            if routing.addressed.target.operation is Operation.POST_OBJECT:
+                flows.tell_scheme(flow)
         flow.metadata[METADATA_KEY] = followed
         if routing.route in (Route.ORIGIN_UNTOUCHED, Route.ORIGIN_ANONYMOUS):
             followed.passage = await self._passages.begin(routing, seen.method)
@@ -113,6 +121,8 @@ class Gateway:
         followed = flow.metadata.get(METADATA_KEY)
         if followed is None or flow.response is None or followed.route is Route.MEMORY:
             return
+        if followed.route is not Route.SERVICE:
+            self._tell_pages(flow.response, followed)
         passage = followed.passage
         flow.response.stream = passage is None or passage.write is None
         if passage is not None:
@@ -136,6 +146,15 @@ class Gateway:
         if followed.passage is not None:
             await self._passages.end(followed.passage, None, b"")
         self._log(followed, "broken off")
+
+    def _tell_pages(self, response: http.Response, followed: _Followed) -> None:
+        """Cross-origin headers of the settings, in place of those of the origin whose answer passes by."""
+        origin = next((value for name, value in followed.seen.headers if name == "origin"), None)
+        if origin is None or followed.bucket is None:
+            return
+        headers = Cors.passing_by(followed.bucket, origin, followed.seen.method, flows.headers_of(response))
+        if headers is not None:
+            flows.replace_headers(response, headers)
 
     def _send_to_origin(self, flow: http.HTTPFlow, routing: Routing) -> None:
         assert routing.addressed is not None  # noqa: S101 -- only addressed requests are routed to an origin

@@ -173,7 +173,11 @@ class Tgstore:
             flow.kill()
 
     async def error(self, flow: http.HTTPFlow) -> None:
-        """The exchange broke off."""
+        """The exchange broke off.
+
+        Where the origin could not be reached mitmproxy sends a page of its own (502): it takes no answer from this hook, because
+        what we let stream is beyond the point where an addon may give one. SDKs try a 502 again as they do a 503.
+        """
         try:
             if self._gateway is not None:
                 await self._gateway.error(flow)

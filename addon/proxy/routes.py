@@ -32,7 +32,9 @@ class Facts:
     """What the decision needs to know of a request.
 
     `state` is what the index knows of the key, `copy_source_state` the same of a copy source in one of our buckets;
-    `whole` is false for a request about one version or part; `changing` says that a write past us is under way for the key.
+    `whole` is false for a request about one version or part; `changing` says that a write past us is under way for the key;
+    `has_cors_rules` that the settings have cross-origin rules for the bucket; `from_page` that a browser asks for a page of another
+    origin, whose answer has headers for that page.
     """
 
     operation: Operation
@@ -44,10 +46,13 @@ class Facts:
     copy_source_state: ObjectRecord | Tombstone | None = None
     whole: bool = True
     changing: bool = False
+    has_cors_rules: bool = False
+    from_page: bool = False
 
 
 # What the origin may be asked of a key although its version of it is out of date: it neither shows nor changes an object there.
 NEVER_ABOUT_THE_OBJECT = MULTIPART_STEPS | {Operation.CORS_PREFLIGHT}
+LISTINGS = frozenset({Operation.LIST_OBJECTS, Operation.LIST_OBJECTS_V2})
 READS = frozenset({Operation.GET_OBJECT, Operation.HEAD_OBJECT})
 
 
@@ -60,8 +65,13 @@ def decide(facts: Facts) -> Route:
     if facts.operation in KEY_IN_BODY or is_ours_alone(facts.copy_source_state):
         # What such a write changes cannot be seen from outside, or it would bring back a version that is out of date.
         return Route.SERVICE
+    if facts.operation is Operation.CORS_PREFLIGHT and facts.has_cors_rules:
+        return Route.SERVICE
+    if facts.claim is Claim.ANONYMOUS and facts.operation in LISTINGS:
+        # It asks the origin as anonymously, and knows what came and went here.
+        return Route.SERVICE
     if facts.claim is Claim.ANONYMOUS and facts.operation in READS and facts.whole and _anyone_may_read(facts):
-        return Route.MEMORY
+        return Route.SERVICE if facts.from_page else Route.MEMORY
     if is_ours_alone(facts.state) and not _right_at_the_origin(facts):
         return Route.SERVICE
     return Route.ORIGIN_ANONYMOUS if facts.claim is Claim.ANONYMOUS else Route.ORIGIN_UNTOUCHED

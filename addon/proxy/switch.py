@@ -48,7 +48,8 @@ class Switch:
         return self._directory.is_ours(host)
 
     async def route(self, seen: Seen) -> Routing | None:
-        """The routing; None where host and path mean no bucket of ours, and the request is left alone.
+        """The routing; None where host and path mean no bucket of ours, and the request is left alone: also one to the service
+        itself (ListBuckets) by whoever has none of our keys, because what it lists is not ours to tell.
 
         Raises S3Error for a target that cannot be understood and `IndexUnavailable` where the index does not answer; then the
         request belongs to the object service, which says so in S3's terms.
@@ -58,6 +59,8 @@ class Switch:
             return None
         bucket, target = addressed.bucket, addressed.target
         claim = self._claim(seen, addressed)
+        if not bucket.name and claim is not Claim.KNOWN_KEY:
+            return None
         state = None
         if claim is not Claim.KNOWN_KEY and target.key:
             state = await self._store.state(bucket.name, target.key)
@@ -71,6 +74,8 @@ class Switch:
             copy_source_state=await self._copy_source_state(claim, seen),
             whole=target.version_id is None and target.part_number is None,
             changing=bool(target.key) and self._origin_writes.under_way(bucket.name, target.key),
+            has_cors_rules=bucket.cors is not None,
+            from_page=any(name == "origin" for name, _ in seen.headers),
         )
         return Routing(decide(facts), claim, addressed, state)
 

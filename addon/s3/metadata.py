@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from addon.s3.acl import CANNED, GRANTS_PREFIX, anonymous_read_from_headers
 from addon.s3.checksums import CHECKSUM_PREFIX, DIGEST_BYTES
 from addon.s3.errors import S3Error
 from addon.s3.header_values import clean, is_clean
 from addon.s3.http_dates import parse_http_date
+from addon.s3.tags import tags_from_header
 
 DEFAULT_CONTENT_TYPE = "binary/octet-stream"
 META_PREFIX = "x-amz-meta-"
@@ -31,20 +33,8 @@ _STORAGE_CLASSES = frozenset(
 )
 _ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
-# `bucket-owner-…` gives rights to the owner of the bucket, who is the owner of the object here.
-_ANONYMOUS_READ_BY_ACL: Mapping[str, bool] = {
-    "private": False,
-    "bucket-owner-full-control": False,
-    "bucket-owner-read": False,
-    "public-read": True,
-}
-_ACLS_NOT_BUILT = frozenset({"authenticated-read", "aws-exec-read", "public-read-write"})
-
-_REFUSED_ON_PUT = frozenset(
-    {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "x-amz-write-offset-bytes"}
-)
-_REFUSED_ON_DELETE = frozenset({"if-match", "x-amz-if-match-last-modified-time", "x-amz-if-match-size"})
-_REFUSED_PREFIXES = ("x-amz-grant-", "x-amz-object-lock-", "x-amz-server-side-encryption-")
+_REFUSED_ON_PUT = frozenset({"if-modified-since", "if-unmodified-since", "x-amz-write-offset-bytes"})
+_REFUSED_PREFIXES = ("x-amz-object-lock-", "x-amz-server-side-encryption-")
 
 # What an origin says of an object, besides its metadata.
 _ORIGIN_PROPERTIES = frozenset(
@@ -63,17 +53,19 @@ _MD5_HEX = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class NewObjectHeaders:
-    """What a PutObject says of its object: `stored` (lower-case names) is given back on reads."""
+    """What a PutObject says of its object: `stored` (lower-case names) is given back on reads, `tags` are its object tags."""
 
     stored: Mapping[str, str]
     anonymous_read: bool
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def new_object_headers(headers: Sequence[tuple[str, str]]) -> NewObjectHeaders:
     """Read the headers of a PutObject, whose names are in lower case.
 
     For a presigned request pass `query.with_hoisted_headers`. Raises InvalidArgument, MetadataTooLarge, InvalidStorageClass,
-    InvalidRedirectLocation, RequestHeaderSectionTooLarge, and NotImplemented for what is not built.
+    InvalidRedirectLocation, RequestHeaderSectionTooLarge, InvalidTag, BadRequest (more than ten tags), InvalidRequest (two ways to
+    give an ACL), and NotImplemented for what is not built.
     """
     collected = _collect(headers)
     stored = {name: value for name, value in collected.items() if _is_kept(name)}
@@ -92,16 +84,11 @@ def new_object_headers(headers: Sequence[tuple[str, str]]) -> NewObjectHeaders:
         stored["x-amz-storage-class"] = storage_class
     if "x-amz-server-side-encryption" in collected:
         stored["x-amz-server-side-encryption"] = _encryption(collected["x-amz-server-side-encryption"])
-    if collected.get("x-amz-tagging"):
-        raise _not_built("x-amz-tagging")
-    return NewObjectHeaders(stored, _anonymous_read(collected.get("x-amz-acl", "private")))
-
-
-def check_delete_headers(headers: Sequence[tuple[str, str]]) -> None:
-    """Refuse the conditions of a DeleteObject, which are not built: ignored, they would delete too much. Raises NotImplemented."""
-    for name, _ in headers:
-        if name in _REFUSED_ON_DELETE:
-            raise _not_built(name)
+    return NewObjectHeaders(
+        stored=stored,
+        anonymous_read=anonymous_read_from_headers(collected) or False,
+        tags=tags_from_header(collected.get("x-amz-tagging", "")),
+    )
 
 
 def without_aws_chunked(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -122,7 +109,7 @@ def _collect(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
     for name, raw in headers:
         if name in _REFUSED_ON_PUT or name.startswith(_REFUSED_PREFIXES):
             raise _not_built(name)
-        if not (_is_kept(name) or name in _DECIDING):
+        if not (_is_kept(name) or name in _DECIDING or name.startswith(GRANTS_PREFIX)):
             continue
         value = clean(name, raw)
         if name not in collected:
@@ -134,7 +121,7 @@ def _collect(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
     return collected
 
 
-_DECIDING = frozenset({"x-amz-acl", "x-amz-storage-class", "x-amz-tagging", "x-amz-server-side-encryption"})
+_DECIDING = frozenset({CANNED, "x-amz-storage-class", "x-amz-tagging", "x-amz-server-side-encryption"})
 
 
 def _is_kept(name: str) -> bool:
@@ -191,14 +178,6 @@ def _encryption(algorithm: str) -> str:
     )
 
 
-def _anonymous_read(acl: str) -> bool:
-    if acl in _ANONYMOUS_READ_BY_ACL:
-        return _ANONYMOUS_READ_BY_ACL[acl]
-    if acl in _ACLS_NOT_BUILT:
-        raise S3Error("NotImplemented", f"The ACL {acl} is not implemented by tgstore yet.")
-    raise _invalid_argument("The canned ACL is not one that S3 knows.", "x-amz-acl", acl)
-
-
 def _not_built(name: str) -> S3Error:
     return S3Error(
         "NotImplemented",
@@ -220,7 +199,8 @@ class OriginCopyHeaders:
     """What an answer of the origin to a GET says of the object.
 
     `size` is Content-Length in bytes, None where it was not given; `etag` has no quotes, and `etag_is_md5` says that it must equal
-    the MD5 of the bytes (it does not after a multipart upload, nor with SSE-KMS). `headers` and `checksums` are to be kept.
+    the MD5 of the bytes (it does not after a multipart upload, nor with SSE-KMS). `headers` and `checksums` are to be kept, and
+    `tags_count` tags, which the answer does not tell.
     """
 
     size: int | None
@@ -229,6 +209,7 @@ class OriginCopyHeaders:
     last_modified_s: int
     headers: Mapping[str, str]
     checksums: Mapping[str, str]
+    tags_count: int = 0
 
 
 def headers_from_origin(headers: Sequence[tuple[str, str]]) -> OriginCopyHeaders:
@@ -237,8 +218,11 @@ def headers_from_origin(headers: Sequence[tuple[str, str]]) -> OriginCopyHeaders
     for name, value in headers:
         by_name[name] = f"{by_name[name]},{value}" if name in by_name else value
     size = by_name.get("content-length")
-    if size is not None and not (size.isascii() and size.isdigit() and len(size) <= 19):
+    if size is not None and not _is_count(size):
         raise NotAnObject("its Content-Length is no number")
+    tags_count = by_name.get("x-amz-tagging-count", "0")
+    if not _is_count(tags_count):
+        raise NotAnObject("its x-amz-tagging-count is no number")
     etag = by_name.get("etag", "")
     if etag.startswith("W/"):
         raise NotAnObject("its ETag is weak: something on the way has transformed the bytes")
@@ -260,7 +244,12 @@ def headers_from_origin(headers: Sequence[tuple[str, str]]) -> OriginCopyHeaders
         last_modified_s=last_modified_s,
         headers=kept,
         checksums=_checksums(by_name),
+        tags_count=int(tags_count),
     )
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 19
 
 
 def _belongs_to_copy(name: str) -> bool:

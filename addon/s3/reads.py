@@ -41,6 +41,10 @@ class ReadableObject(Protocol):
     def checksums(self) -> Mapping[str, str]:
         """Values of `x-amz-checksum-*` by algorithm, and `type`."""
 
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Object tags."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadAnswer:
@@ -49,6 +53,16 @@ class ReadAnswer:
     status: int
     headers: Sequence[tuple[str, str]]
     body_range: ByteRange | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartOfObject:
+    """The part that `partNumber` asks for: its bytes (None: it has none), its `checksums` by algorithm, and of how many parts the
+    object is made, 0 where it was not uploaded in parts."""
+
+    body_range: ByteRange | None
+    checksums: Mapping[str, str]
+    parts_count: int = 0
 
 
 _CONDITIONS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since"})
@@ -65,43 +79,78 @@ OVERRIDES: Mapping[str, str] = {
     "response-expires": "expires",
 }
 
+_TAGGING_COUNT = "x-amz-tagging-count"
+
 # What a 304 repeats of the stored headers (RFC 9110, section 15.4.5).
 _IN_NOT_MODIFIED = frozenset({"cache-control", "expires", "x-amz-version-id"})
 
 
 def answer_read(
-    record: ReadableObject, method: str, headers: Sequence[tuple[str, str]], raw_query: str, *, signed: bool
+    record: ReadableObject,
+    method: str,
+    headers: Sequence[tuple[str, str]],
+    raw_query: str,
+    *,
+    signed: bool,
+    part: PartOfObject | None = None,
 ) -> ReadAnswer:
-    """Answer a GET or HEAD of the current, whole object.
+    """Answer a GET or HEAD of the current object, or of one `part` of it.
 
     `headers` are the request's, names in lower case; `raw_query` its raw query; `signed` says that the caller's signature was
-    verified. Raises PreconditionFailed, InvalidRange, InvalidRequest, InvalidArgument, and NotImplemented for a version or a
-    part: of those nothing is held here.
+    verified. Whether the request is about this version, and which part `partNumber` means, must have been decided before.
+    Raises PreconditionFailed, InvalidRange, InvalidRequest and InvalidArgument.
     """
     asked = _asked(headers)
-    stored = _overridden(record.headers, raw_query, signed=signed) if raw_query else record.headers
-    if not asked:
+    stored = _with_tagging_count(record.headers, len(record.tags) if signed else 0)
+    if raw_query:
+        stored = _overridden(stored, raw_query, signed=signed)
+    if not asked and part is None:
         whole = _object_headers(record, stored, record.size)
         body = ByteRange(0, record.size) if method == "GET" and record.size else None
         return ReadAnswer(HTTPStatus.OK, whole, body)
     if not _CUSTOMER_KEY.isdisjoint(asked):
         raise S3Error("InvalidRequest", "The encryption parameters are not applicable to this object.")
+    if part is not None and "range" in asked:
+        raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
     if check_read(asked, etag=record.etag, last_modified_s=record.last_modified_s) == "not_modified":
         return ReadAnswer(HTTPStatus.NOT_MODIFIED, _not_modified_headers(record, stored), None)
-    part = _part(record, asked)
+    wants_checksums = asked.get("x-amz-checksum-mode", "").upper() == "ENABLED"
     if part is not None:
-        answered = _object_headers(record, stored, part.length)
-        answered.append(("content-range", part.content_range(record.size)))
-        return ReadAnswer(HTTPStatus.PARTIAL_CONTENT, answered, part if method == "GET" else None)
+        return _part_answer(record, method, stored, part, with_checksums=wants_checksums)
+    asked_range = _range(record, asked)
+    if asked_range is not None:
+        answered = _object_headers(record, stored, asked_range.length)
+        answered.append(("content-range", asked_range.content_range(record.size)))
+        return ReadAnswer(HTTPStatus.PARTIAL_CONTENT, answered, asked_range if method == "GET" else None)
     answered = _object_headers(record, stored, record.size)
-    if asked.get("x-amz-checksum-mode", "").upper() == "ENABLED":
-        answered += [(f"x-amz-checksum-{name}", value) for name, value in record.checksums.items()]
+    if wants_checksums:
+        answered += _checksum_headers(record.checksums)
     return ReadAnswer(HTTPStatus.OK, answered, ByteRange(0, record.size) if method == "GET" and record.size else None)
 
 
+def _part_answer(
+    record: ReadableObject, method: str, stored: Mapping[str, str], part: PartOfObject, *, with_checksums: bool
+) -> ReadAnswer:
+    """A part is a range with a number. One without bytes has no Content-Range, so it cannot be a 206 (RFC 9110, section 15.3.7)."""
+    part_range = part.body_range
+    answered = _object_headers(record, stored, part_range.length if part_range is not None else 0)
+    if part_range is not None:
+        answered.append(("content-range", part_range.content_range(record.size)))
+    if part.parts_count:
+        answered.append(("x-amz-mp-parts-count", str(part.parts_count)))
+    if with_checksums:
+        answered += _checksum_headers(part.checksums)
+    status = HTTPStatus.PARTIAL_CONTENT if part_range is not None else HTTPStatus.OK
+    return ReadAnswer(status, answered, part_range if method == "GET" else None)
+
+
+def _checksum_headers(checksums: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(f"x-amz-checksum-{name}", value) for name, value in checksums.items()]
+
+
 def object_headers(record: ReadableObject) -> list[tuple[str, str]]:
-    """The headers of a 200 with the whole object, without checksums."""
-    return _object_headers(record, record.headers, record.size)
+    """The headers of a 200 with the whole object, without checksums, for somebody who did not sign."""
+    return _object_headers(record, _with_tagging_count(record.headers, 0), record.size)
 
 
 def _object_headers(record: ReadableObject, stored: Mapping[str, str], length: int) -> list[tuple[str, str]]:
@@ -112,6 +161,14 @@ def _object_headers(record: ReadableObject, stored: Mapping[str, str], length: i
         *stored.items(),
         ("content-length", str(length)),
     ]
+
+
+def _with_tagging_count(stored: Mapping[str, str], tags_count: int) -> Mapping[str, str]:
+    """The count as it is now, whatever the origin told when the object was copied; S3 tells it to those who may read the tags."""
+    if not tags_count and _TAGGING_COUNT not in stored:
+        return stored
+    counted = {name: value for name, value in stored.items() if name != _TAGGING_COUNT}
+    return counted | {_TAGGING_COUNT: str(tags_count)} if tags_count else counted
 
 
 def _not_modified_headers(record: ReadableObject, stored: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -131,7 +188,7 @@ def _asked(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
     return asked
 
 
-def _part(record: ReadableObject, asked: Mapping[str, str]) -> ByteRange | None:
+def _range(record: ReadableObject, asked: Mapping[str, str]) -> ByteRange | None:
     if_range = asked.get("if-range")
     if if_range is not None and not if_range_holds(if_range, etag=record.etag, last_modified_s=record.last_modified_s):
         return None
@@ -142,8 +199,6 @@ def _overridden(stored: Mapping[str, str], raw_query: str, *, signed: bool) -> M
     """The stored headers with the `response-*` parameters in their places."""
     changed: dict[str, str] | None = None
     for name, value in parameters(raw_query):
-        if name in ("versionId", "partNumber"):
-            raise S3Error("NotImplemented", f"{name} of an object that is held here is not implemented by tgstore yet.")
         header = OVERRIDES.get(name)
         if header is None:
             continue

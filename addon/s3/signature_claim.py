@@ -23,7 +23,7 @@ ACCESS_KEY_ID_CHARS_MAX = 128
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 TERMINATOR = "aws4_request"
-_SIGV4A_ALGORITHM_PREFIX = "AWS4-ECDSA-"
+SIGV4A_ALGORITHM_PREFIX = "AWS4-ECDSA-"
 
 # Parameters that say "this query is signed", compared without case; the second set is that of Signature Version 2.
 _SIGV4_CLAIMS = frozenset({"x-amz-algorithm", "x-amz-credential", "x-amz-signature"})
@@ -132,7 +132,7 @@ def _claimed_in_header(authorization: str) -> str:
     for piece in rest.split(","):
         name, _, value = piece.strip(" \t").partition("=")
         if name == "Credential":
-            return _key_of_credential(value, scope_parts=3 if scheme.startswith(_SIGV4A_ALGORITHM_PREFIX) else 4)
+            return _key_of_credential(value, scope_parts=3 if scheme.startswith(SIGV4A_ALGORITHM_PREFIX) else 4)
     return ""
 
 
@@ -159,7 +159,7 @@ def read_claim(received: Received, service: str) -> Claim:
     if received.claims_sigv4_query:
         return _read_query_claim(received, service)
     if received.claims_sigv2_query:
-        raise _sigv2()
+        raise sigv2_refused()
     raise S3Error("AccessDenied", "Access Denied")
 
 
@@ -181,14 +181,14 @@ def claimed_access_key_id(received: Received) -> str | None:
 
 def _read_header_claim(received: Received, authorization: str, service: str) -> Claim:
     scheme, _, rest = authorization.partition(" ")
-    if scheme.startswith(_SIGV4A_ALGORITHM_PREFIX):
-        raise _sigv4a("Authorization")
+    if scheme.startswith(SIGV4A_ALGORITHM_PREFIX):
+        raise sigv4a_refused("Authorization")
     if scheme == "AWS":
-        raise _sigv2()
+        raise sigv2_refused()
     if scheme != ALGORITHM:
         raise S3Error("InvalidArgument", "Unsupported Authorization Type", details={"ArgumentName": "Authorization"})
     components = _authorization_components(rest)
-    key_id, scope_date, region = _read_credential(components["Credential"], service, _header_malformed)
+    key_id, scope_date, region = read_credential(components["Credential"], service, _header_malformed)
     timestamp, time = _header_time(received)
     if scope_date != timestamp[:8]:
         raise _header_malformed("Invalid credential date. Date is not the same as X-Amz-Date.")
@@ -226,7 +226,7 @@ def _header_time(received: Received) -> tuple[str, datetime]:
     amz_date = received.only_header("x-amz-date")
     date = received.only_header("date") if amz_date is None else None
     text = amz_date if amz_date is not None else date or ""
-    time = _parse_iso_basic(text)
+    time = parse_iso_basic(text)
     if time is not None:
         return text, time
     seconds = parse_http_date(date) if date is not None else None
@@ -259,8 +259,8 @@ def _header_payload(received: Received) -> Payload:
 
 def _read_query_claim(received: Received, service: str) -> Claim:
     values = _presigned_parameters(received)
-    if values.get("X-Amz-Algorithm", "").startswith(_SIGV4A_ALGORITHM_PREFIX):
-        raise _sigv4a("X-Amz-Algorithm")
+    if values.get("X-Amz-Algorithm", "").startswith(SIGV4A_ALGORITHM_PREFIX):
+        raise sigv4a_refused("X-Amz-Algorithm")
     if any(not values.get(name) for name in _PRESIGNED_REQUIRED):
         raise _query_malformed(
             "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, "
@@ -268,9 +268,9 @@ def _read_query_claim(received: Received, service: str) -> Claim:
         )
     if values["X-Amz-Algorithm"] != ALGORITHM:
         raise _query_malformed('X-Amz-Algorithm only supports "AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256"')
-    key_id, scope_date, region = _read_credential(values["X-Amz-Credential"], service, _credential_malformed)
+    key_id, scope_date, region = read_credential(values["X-Amz-Credential"], service, credential_malformed)
     timestamp = values["X-Amz-Date"]
-    time = _parse_iso_basic(timestamp)
+    time = parse_iso_basic(timestamp)
     if time is None:
         raise _query_malformed("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
     if scope_date != timestamp[:8]:
@@ -334,8 +334,8 @@ def _query_payload(received: Received, parameter: str | None) -> Payload:
 # ---- What both mechanisms share
 
 
-def _read_credential(credential: str, service: str, malformed: Callable[[str], S3Error]) -> tuple[str, str, str]:
-    """Access key, scope date and region."""
+def read_credential(credential: str, service: str, malformed: Callable[[str], S3Error]) -> tuple[str, str, str]:
+    """Access key, scope date and region. Raises what `malformed` makes of the reason."""
     parts = credential.rsplit("/", 4)
     if len(parts) != 5 or not _ACCESS_KEY_ID.fullmatch(parts[0]) or not _REGION.fullmatch(parts[2]):
         raise malformed('the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".')
@@ -357,7 +357,8 @@ def _read_signed_headers(text: str, malformed: Callable[[str], S3Error]) -> Sequ
     return names
 
 
-def _parse_iso_basic(text: str) -> datetime | None:
+def parse_iso_basic(text: str) -> datetime | None:
+    """The time of an `x-amz-date`, `yyyyMMddTHHmmssZ`; None where it is none."""
     match = _ISO_BASIC.fullmatch(text)
     if match is None:
         return None
@@ -379,18 +380,21 @@ def _query_malformed(what: str) -> S3Error:
     return S3Error("AuthorizationQueryParametersError", what)
 
 
-def _credential_malformed(what: str) -> S3Error:
+def credential_malformed(what: str) -> S3Error:
+    """The refusal of a credential that stands in a parameter or field."""
     return _query_malformed(f"Error parsing the X-Amz-Credential parameter; {what}")
 
 
-def _sigv2() -> S3Error:
+def sigv2_refused() -> S3Error:
+    """The refusal of Signature Version 2."""
     return S3Error(
         "InvalidRequest",
         "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
     )
 
 
-def _sigv4a(where: str) -> S3Error:
+def sigv4a_refused(where: str) -> S3Error:
+    """The refusal of Signature Version 4A, which the header, parameter or field `where` asks for."""
     return S3Error(
         "NotImplemented",
         "A header you provided implies functionality that is not implemented: AWS Signature Version 4A is not supported.",

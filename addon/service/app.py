@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from addon.s3.errors import S3Error, error_xml
@@ -18,30 +18,34 @@ from addon.s3.http_dates import format_http_date
 from addon.s3.operations import HANDLING, Handling, Operation
 from addon.service.authorize import Authorizer, Call
 from addon.service.buckets import Directory
+from addon.service.cors import Cors
+from addon.service.failures import s3_error
 from addon.service.forward import Forwarder
-from addon.service.objects import ObjectHandlers
 from addon.service.request import Answer, ClientGone, Receive, S3Request, Send, new_request_id
-from addon.store.ports import IndexUnavailable, OriginUnavailable, StoreError, TelegramUnavailable
+from addon.store.ports import StoreError
 
 logger = logging.getLogger(__name__)
 
-INDEX_RETRY_AFTER_S = 5
+Handler = Callable[[Call], Awaitable[Answer]]
+HeaderCheck = Callable[[Call], object]
 
 
 class ObjectService:
     """The ASGI application."""
 
     def __init__(
-        self, directory: Directory, authorizer: Authorizer, handlers: ObjectHandlers, forwarder: Forwarder
+        self,
+        directory: Directory,
+        authorizer: Authorizer,
+        handlers: Mapping[Operation, Handler],
+        header_checks: Mapping[Operation, HeaderCheck],
+        forwarder: Forwarder,
+        cors: Cors,
     ) -> None:
+        """`handlers` do what is `NATIVE`; `header_checks` raise what the headers alone show to be wrong."""
         self._directory, self._authorizer = directory, authorizer
-        self._handlers, self._forwarder = handlers, forwarder
-        self._native: dict[Operation, Callable[[Call], Awaitable[Answer]]] = {
-            Operation.GET_OBJECT: handlers.get,
-            Operation.HEAD_OBJECT: handlers.get,
-            Operation.PUT_OBJECT: handlers.put,
-            Operation.DELETE_OBJECT: handlers.delete,
-        }
+        self._handlers, self._header_checks, self._forwarder = handlers, header_checks, forwarder
+        self._cors = cors
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request (ASGI 3.0, HTTP)."""
@@ -52,7 +56,7 @@ class ObjectService:
             answer = await self._answer_or_error(request)
         except ClientGone:
             return
-        await _send_answer(request, answer, send)
+        await _send_answer(request, await self._for_pages(request, answer), send)
 
     def would_refuse(self, request: S3Request) -> bool:
         """Whether the headers alone show that the request will be refused: then its body need not be invited.
@@ -61,11 +65,14 @@ class ObjectService:
         """
         try:
             call = self._identify(request)
-            if call.verified is not None and call.target.operation is Operation.PUT_OBJECT:
-                self._handlers.check_headers(call)
+            # The signature of a browser's form stands in its body, so such a body has to be invited.
+            may_come = call.verified is not None or call.target.operation is Operation.POST_OBJECT
+            check = self._header_checks.get(call.target.operation)
+            if may_come and check is not None:
+                check(call)
         except S3Error:
             return True
-        return call.verified is None
+        return not may_come
 
     async def _answer_or_error(self, request: S3Request) -> Answer:
         try:
@@ -76,20 +83,39 @@ class ObjectService:
             return error_answer(error, request)
         except StoreError as failure:
             logger.warning("%s %s: %s", request.method, request.request_id, failure)
-            return error_answer(unavailable(failure), request)
+            return error_answer(s3_error(failure), request)
         except Exception:  # the outermost place: nothing may pass it as a success
             logger.exception("unforeseen failure in request %s", request.request_id)
             return error_answer(
                 S3Error("InternalError", "We encountered an internal error. Please try again."), request
             )
 
+    async def _for_pages(self, request: S3Request, answer: Answer) -> Answer:
+        """The answer with its cross-origin headers, where a browser asks for a page; without them the page sees nothing of it."""
+        try:
+            origin = request.header("origin")
+            if origin is None or request.method == "OPTIONS":
+                return answer
+            addressed = self._directory.find(
+                request.host, request.method, request.raw_path, request.raw_query, request.headers
+            )
+            if addressed is None:
+                return answer
+            return await self._cors.answered(addressed.bucket, origin, request.method, answer)
+        except S3Error:
+            return answer
+        except Exception:  # the answer itself is right
+            logger.exception("the cross-origin headers of request %s could not be found", request.request_id)
+            return answer
+
     async def _answer(self, request: S3Request) -> Answer:
         call = self._identify(request)
         operation = call.target.operation
         handling = HANDLING[operation]
-        if handling is Handling.NATIVE:
-            return await self._native[operation](call)
-        if handling is Handling.REFUSE:
+        handler = self._handlers.get(operation) if handling is Handling.NATIVE else None
+        if handler is not None:
+            return await handler(call)
+        if handling is not Handling.FORWARD:
             raise not_implemented(operation)
         if call.verified is None:
             raise S3Error("AccessDenied", "Access Denied")
@@ -107,30 +133,6 @@ class ObjectService:
 def not_implemented(operation: Operation) -> S3Error:
     """What is not built yet, said so that nobody takes it for done."""
     return S3Error("NotImplemented", f"{operation.value} is not implemented by tgstore yet.")
-
-
-def unavailable(failure: StoreError) -> S3Error:
-    """A failure behind us in terms that SDKs retry: SlowDown where Telegram makes us wait, else ServiceUnavailable."""
-    if isinstance(failure, TelegramUnavailable):
-        return S3Error(
-            "SlowDown", "Please reduce your request rate.", headers={"Retry-After": _seconds(failure.retry_after_s)}
-        )
-    if isinstance(failure, IndexUnavailable):
-        return S3Error(
-            "ServiceUnavailable", "The index does not answer.", headers={"Retry-After": str(INDEX_RETRY_AFTER_S)}
-        )
-    if isinstance(failure, OriginUnavailable):
-        wait_s = failure.retry_after_s if failure.retry_after_s is not None else INDEX_RETRY_AFTER_S
-        return S3Error("ServiceUnavailable", "The origin does not answer.", headers={"Retry-After": _seconds(wait_s)})
-    return S3Error(
-        "ServiceUnavailable",
-        "The object cannot be read right now.",
-        headers={"Retry-After": str(INDEX_RETRY_AFTER_S)},
-    )
-
-
-def _seconds(wait_s: float) -> str:
-    return str(max(1, round(wait_s + 0.5)))
 
 
 def error_answer(error: S3Error, request: S3Request) -> Answer:

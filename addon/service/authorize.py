@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from addon import sigv4
-from addon.s3.operations import Target
+from addon.s3.operations import Operation, Target
 from addon.s3.query import with_hoisted_headers
 from addon.service.buckets import Addressed, Bucket
 from addon.service.request import S3Request, only_value
@@ -38,7 +38,13 @@ class Authorizer:
         self._now = now
 
     def identify(self, request: S3Request, addressed: Addressed) -> Call:
-        """The caller. Raises S3Error for every signature that does not verify; an anonymous request has none."""
+        """The caller. Raises S3Error for every signature that does not verify; an anonymous request has none.
+
+        A preflight has none either: a browser sends it to the URL of the request that will follow, whose signature, where the URL
+        is presigned, is for another method. It asks for rules that everybody may know.
+        """
+        if addressed.target.operation is Operation.CORS_PREFLIGHT:
+            return Call(request, addressed.bucket, addressed.target, None, request.headers)
         signed = sigv4.SignedRequest(
             method=request.method,
             raw_path=request.raw_path,

@@ -5,6 +5,7 @@ Nothing may be kept or passed on for good before `VerifiedBody.check` has return
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
@@ -12,6 +13,7 @@ from addon import sigv4
 from addon.s3.aws_chunked import AwsChunkedDecoder
 from addon.s3.checksums import BodyDigests, ExpectedDigests
 from addon.s3.errors import S3Error
+from addon.service.authorize import Call
 from addon.service.request import S3Request
 
 
@@ -85,6 +87,25 @@ class VerifiedBody:
             )
         trailers = self._decoder.trailers if self._decoder is not None else {}
         return self._expected.verify(self.digests, trailers)
+
+
+async def whole_body(call: Call, *, bytes_max: int) -> bytes:
+    """A small body (a list of parts, a policy) in memory, verified and checked against all that was promised of it.
+
+    Raises EntityTooLarge above `bytes_max` bytes, and AccessDenied for a caller who is not verified.
+    """
+    if call.verified is None:
+        raise S3Error("AccessDenied", "Access Denied")
+    if not call.request.has_body:
+        return b""
+    body = VerifiedBody(call.request, call.headers, call.verified, bytes_max=bytes_max)
+    collected = bytearray()
+    async with contextlib.aclosing(body.pieces()) as pieces:
+        async for piece in pieces:
+            body.digests.update(piece)
+            collected += piece
+    body.check()
+    return bytes(collected)
 
 
 def content_length(request: S3Request) -> int | None:

@@ -21,6 +21,7 @@ from addon.s3.copy_source import CopySource, parse_copy_source
 from addon.s3.errors import S3Error
 from addon.s3.keys import encode_key
 from addon.s3.metadata import without_aws_chunked
+from addon.s3.multipart import ABOUT_THE_OBJECT
 from addon.s3.operations import MULTIPART_STEPS, Operation
 from addon.s3.query import without_signature
 from addon.service.authorize import Call
@@ -113,14 +114,14 @@ class Forwarder:
         try:
             answer = await self._send(call, spooled)
             body = await _whole(answer)
-            outcome = WriteOutcome.ACCEPTED if is_accepted(answer.status, body) else WriteOutcome.REFUSED
+            outcome = _outcome(call, accepted=is_accepted(answer.status, body))
             return Answer(answer.status, answer.headers, body)
         finally:
             await self._origin_writes.end(write, outcome)
 
     async def _refuse_what_the_origin_cannot_know(self, call: Call) -> None:
         asked_about = []
-        if call.target.key and not call.target.replaces_object and call.target.operation not in MULTIPART_STEPS:
+        if call.target.key and not _right_whatever_is_here(call):
             asked_about.append((call.bucket.name, call.target.key))
         source = _copy_source(call)
         if source is not None:
@@ -166,7 +167,8 @@ class Forwarder:
     def _headers(self, call: Call, spooled: SpooledBody | None) -> list[tuple[str, str]]:
         headers = [(name, value) for name, value in call.request.headers if name not in NOT_FORWARDED]
         if spooled is not None:
-            headers = [pair for pair in without_aws_chunked(headers) if pair[0] not in _CHECKSUM_HEADERS]
+            replaced = _CHECKSUM_HEADERS - _about_the_object(call)
+            headers = [pair for pair in without_aws_chunked(headers) if pair[0] not in replaced]
             headers += [
                 (f"x-amz-checksum-{name}", value) for name, value in spooled.checksums.items() if name != "type"
             ]
@@ -196,8 +198,9 @@ class Forwarder:
     async def _spool(self, call: Call) -> AsyncGenerator[SpooledBody, None]:
         """The whole body on disk, verified."""
         assert call.verified is not None  # noqa: S101 -- only verified calls are forwarded
+        promises = [(name, value) for name, value in call.headers if name not in _about_the_object(call)]
         body = VerifiedBody(
-            call.request, call.headers, call.verified, bytes_max=self._body_bytes_max, want=frozenset({"sha256"})
+            call.request, promises, call.verified, bytes_max=self._body_bytes_max, want=frozenset({"sha256"})
         )
         with tempfile.TemporaryFile(dir=self._store.spool_dir) as file:
             async with contextlib.aclosing(body.pieces()) as pieces:
@@ -215,9 +218,37 @@ _CHECKSUM_HEADERS = frozenset(
 )
 
 
+def _about_the_object(call: Call) -> frozenset[str]:
+    """Checksum headers that promise nothing of the body, because it is only a document about the object."""
+    return ABOUT_THE_OBJECT if call.target.operation is Operation.COMPLETE_MULTIPART_UPLOAD else frozenset()
+
+
 def _copy_source(call: Call) -> CopySource | None:
     header = call.header(COPY_SOURCE)
     return parse_copy_source(header) if header is not None else None
+
+
+def _right_whatever_is_here(call: Call) -> bool:
+    """Whether the origin can do this rightly although its current version of the key may be out of date.
+
+    It can replace the object; steps of an upload leave it as it is; and its other versions never change. Its version `null` is what
+    it holds of an object of a bucket without versioning, so that is out of date with it.
+    """
+    target = call.target
+    if target.replaces_object or target.operation in MULTIPART_STEPS:
+        return True
+    return target.version_id not in (None, "null")
+
+
+def _outcome(call: Call, *, accepted: bool) -> WriteOutcome:
+    """What a write at the origin means for what is held here.
+
+    Another version may be the current one there after a version was deleted or described anew, so a copy is out of date; but what
+    was written or deleted here has nothing to do with the origin's versions.
+    """
+    if not accepted:
+        return WriteOutcome.REFUSED
+    return WriteOutcome.ACCEPTED if call.target.version_id is None else WriteOutcome.UNKNOWN
 
 
 def _endpoint(bucket: Bucket) -> tuple[str, str, int] | None:

@@ -13,8 +13,8 @@ import uuid
 from collections import OrderedDict
 from pathlib import Path
 
-BlockKey = tuple[str, int]
-"""(document_id, offset in the document)."""
+BlockKey = tuple[str, int, int]
+"""(document_id, offset in the document, length): two objects may share a document and cut it differently."""
 
 
 class MemoryCache:
@@ -127,5 +127,5 @@ class DiskCache:
 
     @staticmethod
     def _name(key: BlockKey) -> str:
-        document_id, offset = key
-        return f"{document_id[:2]}/{document_id}-{offset}"
+        document_id, offset, length = key
+        return f"{document_id[:2]}/{document_id}-{offset}-{length}"

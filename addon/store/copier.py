@@ -18,12 +18,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from addon.s3.checksums import BodyDigests
-from addon.s3.metadata import NotAnObject, OriginCopyHeaders, headers_from_origin
+from addon.s3.metadata import NotAnObject, headers_from_origin
 from addon.store.object_store import Description, ObjectStore
+from addon.store.origin_tags import tags_at_origin
 from addon.store.ports import (
     IndexUnavailable,
     Origin,
-    OriginChanged,
     OriginRefused,
     OriginResponse,
     OriginUnavailable,
@@ -31,7 +31,7 @@ from addon.store.ports import (
     TelegramUnavailable,
 )
 from addon.store.records import CopyJob, CopyOrder, CopyState
-from addon.store.writer import Upload
+from addon.store.whole_object import check_whole, told_checksums
 
 logger = logging.getLogger(__name__)
 
@@ -213,13 +213,13 @@ class Copier:
             raise CannotCopy("the bucket has no origin")
         try:
             async with origin.get_object(job.key) as answer:
-                return await self._take(job, answer)
+                return await self._take(job, origin, answer)
         except OriginRefused as refusal:
             if "InvalidObjectState" in str(refusal):
                 raise CannotCopy(f"it is in an archive tier: {refusal}") from None
             raise
 
-    async def _take(self, job: CopyJob, answer: OriginResponse) -> object | None:
+    async def _take(self, job: CopyJob, origin: Origin, answer: OriginResponse) -> object | None:
         try:
             about = headers_from_origin(answer.headers)
         except NotAnObject as reason:
@@ -228,12 +228,14 @@ class Copier:
             raise CannotCopy("the origin gave no Content-Length")
         if about.size > self._limits.object_bytes_max:
             raise CannotCopy(f"{about.size} bytes are more than service.object_bytes_max")
-        digests = BodyDigests(want=_told_checksums(about))
+        digests = BodyDigests(want=told_checksums(about))
         async with self._store.upload(job.bucket, job.key, digests.update) as upload:
             async for piece in answer.body:
                 await upload.write(piece)
             await upload.seal()
-            _check_whole(about, upload, digests)
+            check_whole(about, upload, digests)
+            # Last, so that what was changed while the bytes came is noticed.
+            tags = await tags_at_origin(origin, job.key, count=about.tags_count)
             return await self._store.commit_copy(
                 upload,
                 job,
@@ -243,6 +245,7 @@ class Copier:
                     anonymous_read=job.anonymous_read,
                     headers=about.headers,
                     checksums=about.checksums,
+                    tags=tags,
                 ),
             )
 
@@ -267,21 +270,3 @@ class Copier:
 def _reason(failure: Exception) -> str:
     """The ports' errors say what is to be known; of another exception only the kind, as nobody knows what its text holds."""
     return str(failure) if isinstance(failure, StoreError) else f"unforeseen: {type(failure).__name__}"
-
-
-def _check_whole(about: OriginCopyHeaders, upload: Upload, digests: BodyDigests) -> None:
-    """Length, and the MD5 where the ETag is one (a multipart or KMS-encrypted object's ETag is not)."""
-    if upload.size != about.size:
-        raise OriginChanged(f"the origin announced {about.size} bytes and sent {upload.size}")
-    if about.etag_is_md5 and digests.md5_hex() != about.etag:
-        raise OriginChanged("the bytes do not have the origin's ETag")
-    for algorithm in _told_checksums(about):
-        if digests.checksum(algorithm) != about.checksums[algorithm]:
-            raise OriginChanged(f"the bytes do not have the origin's {algorithm.upper()}")
-
-
-def _told_checksums(about: OriginCopyHeaders) -> frozenset[str]:
-    """Checksums of the whole object that the origin told: of multipart uploads they prove what the ETag does not."""
-    if about.checksums.get("type") != "FULL_OBJECT":
-        return frozenset()
-    return frozenset(about.checksums) - {"type"}

@@ -11,11 +11,13 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
 from addon.s3.keys import encode_key
+from addon.store.conditions import WriteCondition
+from addon.store.multipart import NewPart
 from addon.store.ports import (
     DocumentCorrupt,
     DocumentLost,
@@ -43,6 +45,7 @@ class Description:
     anonymous_read: bool
     headers: Mapping[str, str]
     checksums: Mapping[str, str]
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 class ObjectStore:
@@ -95,14 +98,33 @@ class ObjectStore:
             randbelow=self._randbelow,
         )
 
-    async def commit(self, upload: Upload, bucket: str, key: str, description: Description) -> ObjectRecord:
-        """Make a verified upload the current object. Durable when it returns."""
+    async def commit(
+        self,
+        upload: Upload,
+        bucket: str,
+        key: str,
+        description: Description,
+        *,
+        condition: WriteCondition | None = None,
+    ) -> ObjectRecord:
+        """Make a verified upload the current object. Durable when it returns. Raises `WriteRefused` where `condition` does not
+        hold."""
         extents = await upload.finish()
         new = _new_object(bucket, key, upload.size, Provenance.WRITTEN_HERE, description, extents)
-        record = await self.index.put_object(new)
+        record = await self.index.put_object(new, condition=condition)
         upload.committed()
         self._keep(record, upload)
         return record
+
+    async def commit_part(
+        self, upload: Upload, upload_id: str, number: int, *, md5_hex: str, checksums: Mapping[str, str]
+    ) -> NewPart:
+        """Make a verified upload a part of a multipart upload. Durable when it returns. Raises `UploadGone`."""
+        extents = await upload.finish()
+        part = NewPart(number, upload.size, md5_hex, checksums, int(self.now_s()), extents)
+        await self.index.put_part(upload_id, part)
+        upload.committed()
+        return part
 
     async def commit_copy(self, upload: Upload, job: CopyJob, description: Description) -> ObjectRecord | None:
         """Make a verified copy the current object; None where a newer write or delete won."""
@@ -114,9 +136,9 @@ class ObjectStore:
             self._keep(record, upload)
         return record
 
-    async def delete(self, bucket: str, key: str) -> Tombstone:
-        """Put a tombstone in the place of the key. Durable when it returns."""
-        return await self.index.delete_object(bucket, key, now_s=self.now_s())
+    async def delete(self, bucket: str, key: str, *, condition: WriteCondition | None = None) -> Tombstone:
+        """Put a tombstone in the place of the key. Durable when it returns. Raises `WriteRefused`."""
+        return await self.index.delete_object(bucket, key, now_s=self.now_s(), condition=condition)
 
     def in_memory(self, record: ObjectRecord) -> bytes | None:
         """The whole object's bytes where they are in memory."""
@@ -187,4 +209,5 @@ def _new_object(
         headers=about.headers,
         checksums=about.checksums,
         extents=extents,
+        tags=about.tags,
     )

@@ -14,7 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from addon.store.records import CopyJob, CopyOrder, CopyState, Document, NewObject, ObjectRecord, Tombstone
+from addon.store.conditions import Verdict, WriteCondition
+from addon.store.listed import Deletion, ListedObject, ListedPrefix
+from addon.store.multipart import CompletedUpload, Completion, MultipartUpload, NewPart, PartFacts
+from addon.store.records import (
+    CopyJob,
+    CopyOrder,
+    CopyState,
+    Document,
+    Extent,
+    NewObject,
+    ObjectPart,
+    ObjectRecord,
+    Tombstone,
+)
 
 
 class StoreError(Exception):
@@ -61,6 +74,26 @@ class OriginChanged(StoreError):
     """What came is not one whole version of the object: 412, another ETag or length, truncated. Trying anew can help."""
 
 
+class WriteRefused(StoreError):
+    """A condition of the write does not hold; nothing was changed. `verdict` is never `HOLDS`."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(f"the condition of the write does not hold ({verdict.value})")
+        self.verdict = verdict
+
+
+class SourceChanged(StoreError):
+    """The object that was to be copied, or described anew, is not the current one any more; nothing was changed."""
+
+
+class UploadGone(StoreError):
+    """There is no such multipart upload: never begun, completed, aborted or expired."""
+
+
+class PartsChanged(StoreError):
+    """A part was uploaded anew, or is not there, since the completion was computed; nothing was changed."""
+
+
 class WriteOutcome(enum.Enum):
     """What the origin made of a write that went past us; `UNKNOWN` where its answer never came."""
 
@@ -78,12 +111,85 @@ class Index(Protocol):
     async def key_state(self, bucket: str, key: str) -> ObjectRecord | Tombstone | None:
         """The current object with its extents, or the tombstone, or None where the index knows nothing of the key."""
 
-    async def put_object(self, new: NewObject) -> ObjectRecord:
+    async def put_object(self, new: NewObject, *, condition: WriteCondition | None = None) -> ObjectRecord:
         """Make `new` the current object: replaces an object or tombstone, removes any copy job of the key and any pending
-        origin write; documents that no extent refers to any more become garbage."""
+        origin write; documents that no extent refers to any more become garbage.
 
-    async def delete_object(self, bucket: str, key: str, *, now_s: float) -> Tombstone:
-        """Put a tombstone in the place of whatever is there; the same consequences as `put_object`."""
+        Raises `WriteRefused` where `condition` does not hold at that moment. While a write to the origin is under way for a key
+        of which the index knows nothing, every condition is a conflict."""
+
+    async def copy_object(
+        self, source: ObjectRecord, new: NewObject, *, condition: WriteCondition | None = None
+    ) -> ObjectRecord:
+        """Make `new` (whose extents are empty) the current object of its key, with the extents and parts of `source`, which may be
+        the same key. All else as `put_object`. Raises `SourceChanged` where `source` is not current any more."""
+
+    async def change_object(
+        self, record: ObjectRecord, *, tags: Mapping[str, str] | None = None, anonymous_read: bool | None = None
+    ) -> ObjectRecord:
+        """Describe the current object anew, with a new generation. It counts as written here from then on: what the origin says
+        of it is out of date. Raises `SourceChanged` where `record` is not current any more."""
+
+    async def object_parts(self, record: ObjectRecord) -> Sequence[ObjectPart]:
+        """The parts of an object with a `parts_count`, in ascending order. Raises `SourceChanged`."""
+
+    async def delete_object(
+        self, bucket: str, key: str, *, now_s: float, condition: WriteCondition | None = None
+    ) -> Tombstone:
+        """Put a tombstone in the place of whatever is there; the same consequences as `put_object`. Raises `WriteRefused`."""
+
+    async def delete_objects(
+        self, bucket: str, deletions: Sequence[Deletion], *, now_s: float
+    ) -> Sequence[Tombstone | WriteRefused]:
+        """`delete_object` for many keys (1000 at most) in one transaction; the outcome of each, in order."""
+
+    async def list_objects(
+        self, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int
+    ) -> Sequence[ListedObject | ListedPrefix]:
+        """Up to `limit` objects and common prefixes after `after` in UTF-8 byte order; tombstones are left out. With a delimiter
+        (empty: none) a key that has it behind `prefix` appears as its common prefix, once, and only if the prefix is greater than
+        `after`. The cost is bounded by `limit`, also where a prefix holds a million keys."""
+
+    async def tombstones_among(self, bucket: str, keys: Sequence[str]) -> frozenset[str]:
+        """Which of `keys` (1000 at most) have a tombstone."""
+
+    async def prefixes_with_tombstones(self, bucket: str, prefixes: Sequence[str]) -> frozenset[str]:
+        """Under which of `prefixes` (1000 at most) at least one tombstone lies."""
+
+    async def create_upload(self, upload: MultipartUpload) -> None:
+        """Remember an upload that begins."""
+
+    async def upload(self, upload_id: str) -> MultipartUpload | None:
+        """The upload, if it is open."""
+
+    async def put_part(self, upload_id: str, part: NewPart) -> None:
+        """Remember a part; one of the same number is replaced, and its documents become garbage. Raises `UploadGone`."""
+
+    async def parts(self, upload_id: str, *, after: int, limit: int) -> Sequence[PartFacts]:
+        """Up to `limit` parts with numbers above `after`, in ascending order. Raises `UploadGone`."""
+
+    async def part_extents(self, upload_id: str, number: int) -> Sequence[Extent]:
+        """The extents of one part, in order; empty where there is no such part."""
+
+    async def complete_upload(self, completion: Completion, *, condition: WriteCondition | None = None) -> ObjectRecord:
+        """Make the chosen parts the current object, as `put_object` does it; parts that were not chosen become garbage. Raises
+        `UploadGone`, `PartsChanged`, `WriteRefused`. The upload is remembered as completed."""
+
+    async def completed_upload(self, upload_id: str) -> CompletedUpload | None:
+        """What an upload became, while that is remembered."""
+
+    async def abort_upload(self, upload_id: str) -> None:
+        """Forget an upload; its documents become garbage. Raises `UploadGone`."""
+
+    async def uploads(
+        self, bucket: str, *, prefix: str, after_key: str, after_upload_id: str, limit: int
+    ) -> Sequence[MultipartUpload]:
+        """Up to `limit` open uploads in the order of (key, upload_id), beginning behind that place. With an empty
+        `after_upload_id` all uploads of `after_key` are passed over."""
+
+    async def expire_uploads(self, *, begun_before_s: float, limit: int) -> int:
+        """Abort up to `limit` open uploads that were begun before that time, and forget as many completed ones; returns how
+        many there were of both."""
 
     async def supersede(self, bucket: str, key: str) -> None:
         """The origin accepted a write past us: forget object and tombstone, remove the key's copy job and pending origin write."""
@@ -138,7 +244,7 @@ class Index(Protocol):
         """Jobs for display, oldest first."""
 
     async def counts(self, bucket: str) -> Mapping[str, int]:
-        """`objects`, `bytes`, `tombstones`, `waiting`, `running`, `failed`, `skipped` of one bucket."""
+        """`objects`, `bytes`, `tombstones`, `uploads` (open ones), `waiting`, `running`, `failed`, `skipped` of one bucket."""
 
     async def check_writable(self) -> None:
         """A transaction that writes and is rolled back."""
@@ -211,7 +317,8 @@ class OriginRequest:
     `raw_key` is the key as the client spelt it in its path (percent-encoded, no leading slash, empty for the bucket itself);
     `raw_query` the query as it came without any `X-Amz-*` signature parameters; `headers` what may pass (no host, no
     authorization, no x-amz-date, no x-amz-content-sha256, no hop-by-hop). `body` is None for no body; `content_length` its
-    length in bytes, `payload_sha256` its lower-case hex SHA-256 where known (else it goes unsigned).
+    length in bytes, `payload_sha256` its lower-case hex SHA-256 where known (else it goes unsigned). With `anonymous` the request
+    bears no signature: the origin answers what it would answer anyone.
     """
 
     method: str
@@ -221,6 +328,7 @@ class OriginRequest:
     body: AsyncIterator[bytes] | None = None
     content_length: int = 0
     payload_sha256: str | None = None
+    anonymous: bool = False
 
 
 class Origin(Protocol):

@@ -56,13 +56,15 @@ class Reader:
             return b""
         if len(record.extents) != 1:
             return None
-        block = self._memory.get((record.extents[0].document.document_id, record.extents[0].offset))
+        extent = record.extents[0]
+        block = self._memory.get((extent.document.document_id, extent.offset, extent.length))
         return block if block is not None and len(block) == record.size else None
 
     def keep(self, record: ObjectRecord, block: bytes) -> None:
         """Hold the bytes of a one-block object that was just written."""
         if record.size <= self._admission.memory_object_bytes_max:
-            self._memory.put((record.extents[0].document.document_id, record.extents[0].offset), block)
+            extent = record.extents[0]
+            self._memory.put((extent.document.document_id, extent.offset, extent.length), block)
 
     async def read(self, record: ObjectRecord, start: int, length: int) -> AsyncGenerator[bytes, None]:
         """`length` verified bytes from `start`, in pieces of at most a block.
@@ -147,7 +149,7 @@ class Reader:
 
     async def _held(self, block: layout.Block) -> bytes | None:
         """The block from memory or disk, checked."""
-        key = (block.extent.document.document_id, block.document_offset)
+        key = (block.extent.document.document_id, block.document_offset, block.length)
         if (held := self._memory.get(key)) is not None:
             return held
         data = await asyncio.to_thread(self._disk.get, key)
@@ -160,7 +162,7 @@ class Reader:
         return data
 
     async def _admit(self, record: ObjectRecord, block: layout.Block, data: bytes) -> None:
-        key = (block.extent.document.document_id, block.document_offset)
+        key = (block.extent.document.document_id, block.document_offset, block.length)
         if record.size <= self._admission.memory_object_bytes_max:
             self._memory.put(key, data)
         if record.size <= self._admission.disk_object_bytes_max:

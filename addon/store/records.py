@@ -55,7 +55,8 @@ class ObjectRecord:
     content-encoding, content-language, expires, x-amz-meta-*, x-amz-storage-class, x-amz-website-redirect-location, … .
     `checksums` are the values behind `x-amz-checksum-*` (key: `crc32`, `crc32c`, `crc64nvme`, `sha1`, `sha256`; base64 text),
     plus `type` (`FULL_OBJECT` or `COMPOSITE`) where known. `anonymous_read` says that anyone may read it: it was stored with
-    `x-amz-acl: public-read`, or the origin served it to an anonymous client. `version_id` is the origin's, for copies only.
+    `x-amz-acl: public-read`, or the origin served it to an anonymous client. `tags` are its object tags. `parts_count` is the
+    number of parts of a multipart upload made here, 0 for any other object.
     """
 
     bucket: str
@@ -69,6 +70,8 @@ class ObjectRecord:
     headers: Mapping[str, str] = field(default_factory=dict)
     checksums: Mapping[str, str] = field(default_factory=dict)
     extents: Sequence[Extent] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    parts_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,16 @@ class NewObject:
     headers: Mapping[str, str]
     checksums: Mapping[str, str]
     extents: Sequence[Extent]
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectPart:
+    """One part of an object that was uploaded in parts: `number` (1 … 10 000), `size` in bytes, `checksums` by algorithm."""
+
+    number: int
+    size: int
+    checksums: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ import pytest
 
 from tests.end_to_end.lab import rgw as rgw_module
 from tests.end_to_end.lab.certificates import Certificates, make_certificates
+from tests.end_to_end.lab.half_moved import PAGES_OF_LOCALHOST, HalfMoved
 from tests.end_to_end.lab.moto import Moto
 from tests.end_to_end.lab.origin import Origin
 from tests.end_to_end.lab.rgw import Rgw
 from tests.end_to_end.lab.standin import Standin
-from tests.end_to_end.lab.tgstore import Tgstore
+from tests.end_to_end.lab.tgstore import Bucket, Tgstore
 
 bucket_numbers = count(1)
 
@@ -63,6 +64,25 @@ def new_bucket() -> Callable[[Origin], str]:
         return name
 
     return make
+
+
+@pytest.fixture(scope="session")
+def half_moved(
+    tmp_path_factory: pytest.TempPathFactory,
+    rgw: Origin,
+    new_bucket: Callable[[Origin], str],
+    certificates: Certificates,
+) -> Iterator[HalfMoved]:
+    """One product for all the clients: each has a prefix of its own in its bucket."""
+    with ExitStack() as stack:
+        standin = Standin(tmp_path_factory.mktemp("standin"))
+        stack.callback(standin.stop)
+        standin.start()
+        bucket = Bucket(new_bucket(rgw), rgw, cors=(PAGES_OF_LOCALHOST,))
+        tgstore = Tgstore(tmp_path_factory.mktemp("tgstore"), standin, [bucket], certificates=certificates)
+        stack.callback(tgstore.stop)
+        tgstore.start()
+        yield HalfMoved(tgstore)
 
 
 @pytest.fixture(scope="module")

@@ -1,26 +1,25 @@
-"""Every client against a real mitmdump with the addon, over HTTP and HTTPS, with a Ceph RGW as origin.
+"""Single objects with every client, over HTTP and HTTPS: a real mitmdump with the addon, a Ceph RGW as origin.
 
-What is stored is always compared through what comes back, byte for byte; that it is in Telegram and not in the
+Whole prefixes are in test_client_matrix.py. What is stored is always compared through what comes back, byte for byte; that
+it is in Telegram and not in the
 origin is seen at the origin.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import random
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from tests.end_to_end.lab.certificates import Certificates
 from tests.end_to_end.lab.clients import Client, PicGo, s3_client, signing_clients
+from tests.end_to_end.lab.half_moved import HalfMoved
 from tests.end_to_end.lab.origin import Origin
 from tests.end_to_end.lab.pictures import png
-from tests.end_to_end.lab.standin import Standin
-from tests.end_to_end.lab.target import Refused, object_headers, request, trust
-from tests.end_to_end.lab.tgstore import Bucket, Tgstore
+from tests.end_to_end.lab.target import Refused, Target, object_headers, request, trust
+from tests.end_to_end.lab.tgstore import Tgstore
 
 pytestmark = pytest.mark.end_to_end
 
@@ -35,20 +34,20 @@ OLD_HEADERS = {
 LARGE_BYTES = 45_000_001  # three documents at least
 
 
-@pytest.fixture(scope="module", params=["http", "https"])
-def tgstore(
-    request: pytest.FixtureRequest,
-    launch: Callable[..., Any],
-    standin: Standin,
-    rgw: Origin,
-    new_bucket: Callable[[Origin], str],
-    certificates: Certificates,
-) -> Tgstore:
-    bucket = Bucket(new_bucket(rgw), rgw)
-    started: Tgstore = launch(
-        Tgstore, standin, [bucket], certificates=certificates if request.param == "https" else None
-    )
-    return started
+@pytest.fixture(params=["http", "https"])
+def target(request: pytest.FixtureRequest, half_moved: HalfMoved) -> Target:
+    return half_moved.target(request.param)
+
+
+@pytest.fixture
+def tgstore(half_moved: HalfMoved) -> Tgstore:
+    return half_moved.tgstore
+
+
+@pytest.fixture
+def prefix(target: Target, request: pytest.FixtureRequest) -> str:
+    """Keys of this test alone, as all share one bucket."""
+    return f"{request.node.originalname}/{target.endpoint.split(':')[0]}/"
 
 
 @pytest.fixture(params=signing_clients(), ids=lambda client: client.name)
@@ -65,8 +64,10 @@ def in_origin(tgstore: Tgstore, key: str) -> bool:
     return key in [entry["Key"] for entry in listed.get("Contents", [])]
 
 
-def test_upload_reads_back_is_overwritten_and_deleted(client: Client, tgstore: Tgstore, scratch: Path) -> None:
-    target, key = tgstore.target(), f"{client.name}/{KEY}"
+def test_upload_reads_back_is_overwritten_and_deleted(
+    client: Client, target: Target, tgstore: Tgstore, prefix: str, scratch: Path
+) -> None:
+    key = f"{prefix}{client.name}/{KEY}"
     first, second = scratch / "first", scratch / "second"
     first.write_bytes(random.Random(1).randbytes(300_007))
     second.write_bytes(random.Random(2).randbytes(123_457))
@@ -88,8 +89,10 @@ def test_upload_reads_back_is_overwritten_and_deleted(client: Client, tgstore: T
     assert refused.value.status == 404
 
 
-def test_old_object_reads_alike_before_and_after_its_copy(client: Client, tgstore: Tgstore, scratch: Path) -> None:
-    target, key, picture = tgstore.target(), f"old/{client.name}/{KEY}", png(1)
+def test_old_object_reads_alike_before_and_after_its_copy(
+    client: Client, target: Target, tgstore: Tgstore, prefix: str, scratch: Path
+) -> None:
+    key, picture = f"{prefix}{client.name}/{KEY}", png(1)
     bucket = tgstore.buckets[0]
     bucket.origin.s3().put_object(Bucket=bucket.name, Key=key, Body=picture, **OLD_HEADERS)
 
@@ -106,71 +109,73 @@ def test_old_object_reads_alike_before_and_after_its_copy(client: Client, tgstor
     assert raw_after.headers["x-amz-meta-camera"] == "Leica M6"
 
 
-def test_picgo_upload_is_read_by_strangers(tgstore: Tgstore, scratch: Path) -> None:
+def test_picgo_upload_is_read_by_strangers(target: Target, tgstore: Tgstore, scratch: Path) -> None:
     if reason := PicGo().why_not_here():
         pytest.skip(reason)
     picture = scratch / "holiday.png"
-    picture.write_bytes(png(2))
-    url = PicGo().upload(tgstore.target(), picture, scratch)
-    answer = httpx.get(url, verify=trust(tgstore.authority))
+    picture.write_bytes(png(2 if target.authority else 3))
+    url = PicGo().upload(target, picture, scratch)
+    answer = httpx.get(url, verify=trust(target.authority))
     assert (answer.status_code, answer.content) == (200, picture.read_bytes())
     assert answer.headers["content-type"] == "image/png"
     assert not in_origin(tgstore, url.split(f"/{tgstore.buckets[0].name}/")[1])
 
 
 @pytest.mark.both_generations
-def test_zero_bytes_and_large_objects_read_back_equal(tgstore: Tgstore) -> None:
-    target = tgstore.target()
+def test_zero_bytes_and_large_objects_read_back_equal(target: Target, prefix: str) -> None:
     s3 = s3_client(target)
-    for key, body in [("empty", b""), ("large", random.Random(3).randbytes(LARGE_BYTES))]:
+    large = f"{prefix}large"
+    for key, body in [(f"{prefix}empty", b""), (large, random.Random(3).randbytes(LARGE_BYTES))]:
         s3.put_object(Bucket=target.bucket, Key=key, Body=body)
         assert s3.get_object(Bucket=target.bucket, Key=key)["Body"].read() == body
     first_byte = 19_999_990
-    piece = request(target, "GET", "large", headers={"Range": f"bytes={first_byte}-{first_byte + 99}"})
+    piece = request(target, "GET", large, headers={"Range": f"bytes={first_byte}-{first_byte + 99}"})
     assert piece.status_code == 206
     assert piece.content == random.Random(3).randbytes(LARGE_BYTES)[first_byte : first_byte + 100]
     assert piece.headers["content-range"] == f"bytes {first_byte}-{first_byte + 99}/{LARGE_BYTES}"
 
 
-def test_multipart_upload_and_listing_are_the_origins(tgstore: Tgstore, scratch: Path) -> None:
-    """What is not built yet is done by the origin, re-signed: it must work, and be the truth afterwards."""
-    target = tgstore.target()
-    s3 = s3_client(target)
+def test_upload_in_parts_replaces_an_object_and_is_listed(
+    target: Target, tgstore: Tgstore, prefix: str, scratch: Path
+) -> None:
+    s3, key = s3_client(target), f"{prefix}video"
     file, back = scratch / "video", scratch / "back"
     file.write_bytes(random.Random(4).randbytes(20_000_000))
-    s3.put_object(Bucket=target.bucket, Key="video", Body=b"the former object, held by us")
-    s3.upload_file(str(file), target.bucket, "video")
-    s3.download_file(target.bucket, "video", str(back))
+    s3.put_object(Bucket=target.bucket, Key=key, Body=b"the former object")
+    s3.upload_file(str(file), target.bucket, key)
+    s3.download_file(target.bucket, key, str(back))
     assert back.read_bytes() == file.read_bytes()
-    assert in_origin(tgstore, "video")
-    listed = s3.list_objects_v2(Bucket=target.bucket, Prefix="video")
-    assert [entry["Key"] for entry in listed["Contents"]] == ["video"]
+    assert not in_origin(tgstore, key)
+    listed = s3.list_objects_v2(Bucket=target.bucket, Prefix=key)
+    assert [(entry["Key"], entry["Size"]) for entry in listed["Contents"]] == [(key, 20_000_000)]
 
 
 @pytest.mark.both_generations
-def test_wrong_signature_is_refused_and_changes_nothing(tgstore: Tgstore) -> None:
-    target = tgstore.target()
-    assert request(target, "PUT", "guarded", body=b"right").status_code == 200
-    forger = tgstore.target(secret_access_key="a guess")
+def test_wrong_signature_is_refused_and_changes_nothing(target: Target, tgstore: Tgstore, prefix: str) -> None:
+    guarded = f"{prefix}guarded"
+    assert request(target, "PUT", guarded, body=b"right").status_code == 200
+    forger = dataclasses.replace(target, secret_access_key="a guess")
     for method, body in [("PUT", b"forged"), ("DELETE", b""), ("GET", b""), ("HEAD", b"")]:
-        answer = request(forger, method, "guarded", body=body)
+        answer = request(forger, method, guarded, body=body)
         assert answer.status_code == 403, method
         if method != "HEAD":
             assert "<Code>SignatureDoesNotMatch</Code>" in answer.text
-    assert request(target, "PUT", "guarded", body=b"unsigned", signed=False).status_code == 403
-    assert request(target, "GET", "guarded").content == b"right"
-    assert not in_origin(tgstore, "guarded")
+    assert request(target, "PUT", guarded, body=b"unsigned", signed=False).status_code == 403
+    assert request(target, "GET", guarded).content == b"right"
+    assert not in_origin(tgstore, guarded)
 
 
-def test_key_that_only_the_origin_knows_works_as_before(tgstore: Tgstore, rgw: Origin) -> None:
+def test_key_that_only_the_origin_knows_works_as_before(
+    target: Target, tgstore: Tgstore, prefix: str, rgw: Origin
+) -> None:
     """Signed with a key that is not ours: verified by the origin itself, so path, Host and headers arrived as sent."""
-    theirs = tgstore.target(access_key_id=rgw.access_key_id, secret_access_key=rgw.secret_access_key)
-    key = f"theirs/{KEY}"
+    theirs = dataclasses.replace(target, access_key_id=rgw.access_key_id, secret_access_key=rgw.secret_access_key)
+    key = f"{prefix}{KEY}"
     assert request(theirs, "PUT", key, body=b"v1", headers={"Content-Type": "text/x-theirs"}).status_code == 200
     assert in_origin(tgstore, key)
     assert request(theirs, "GET", key).content == b"v1"
-    assert request(tgstore.target(), "GET", key).content == b"v1"
+    assert request(target, "GET", key).content == b"v1"
     # A write that the origin accepted past us is the truth, whatever we held.
-    assert request(tgstore.target(), "PUT", key, body=b"v2 by us").status_code == 200
+    assert request(target, "PUT", key, body=b"v2 by us").status_code == 200
     assert request(theirs, "PUT", key, body=b"v3 by them").status_code == 200
-    assert request(tgstore.target(), "GET", key).content == b"v3 by them"
+    assert request(target, "GET", key).content == b"v3 by them"

@@ -254,6 +254,7 @@ class IndexMachine(RuleBasedStateMachine):
             "objects": len(objects),
             "bytes": sum(record.size for record in objects),
             "tombstones": len(self.states) - len(objects),
+            "uploads": 0,
         } | {state.value: states.count(state) for state in CopyState}
 
 

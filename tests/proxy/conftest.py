@@ -58,7 +58,8 @@ def front(
     certificates: Certificates,  # noqa: F811 -- the fixture
     resolver: dict[str, str],
 ) -> Any:
-    """In front of the recording origin, in reverse mode: `images` is addressed there by path, `virtual` by host name."""
+    """In front of the recording origin, in reverse mode: `images` is addressed there by path, `virtual` by host name; `pages` has
+    cross-origin rules in the settings."""
     origin = Origin(f"http://127.0.0.1:{recording.port}", "AKORIGIN", "origin-secret")
     product = launch(
         Tgstore,
@@ -70,6 +71,8 @@ def front(
                    origin_keys=False),
             Bucket("strict", origin, hosts=("strict.lab.test",), path_hosts=(), access_key_id="AKTGSTORELAB0CLIENT2",
                    unknown_keys="reject", origin_keys=False),
+            Bucket("pages", origin, hosts=("pages.lab.test",), path_hosts=(), access_key_id="AKTGSTORELAB0CLIENT3",
+                   origin_keys=False, cors=({"allowed_origins": ["https://site.test"], "allowed_methods": ["GET", "POST"]},)),
         ],
         started=False,
         certificates=certificates,

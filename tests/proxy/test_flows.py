@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from mitmproxy import http
 from mitmproxy.proxy import mode_specs
@@ -38,20 +40,38 @@ def a_flow(
 visible = st.binary(min_size=1, max_size=12).filter(lambda value: not set(value) & set(b"\r\n\0 \t?"))
 
 
+def to_service(flow: http.HTTPFlow) -> None:
+    flows.send_to_service(flow, ("127.0.0.1", 4242))
+
+
+def to_origin(flow: http.HTTPFlow) -> None:
+    flows.send_to_origin_untouched(flow, VIRTUAL)
+
+
+@pytest.mark.parametrize("redirect", [to_service, to_origin])
 @given(path=visible, values=st.lists(visible, max_size=4), authority=st.sampled_from([b"", b"img.test"]))
-def test_redirection_changes_where_to_and_nothing_of_what(path: bytes, values: list[bytes], authority: bytes) -> None:
+def test_redirection_changes_where_to_and_nothing_of_what(
+    redirect: Callable[[http.HTTPFlow], None], path: bytes, values: list[bytes], authority: bytes
+) -> None:
+    assume(redirect is to_origin or path.isascii())
     fields = ((b"hOsT", b"img.test"), *((b"X-Twice", value) for value in values))
-    for redirect in (
-        lambda flow: flows.send_to_service(flow, ("127.0.0.1", 4242)),
-        lambda flow: flows.send_to_origin_untouched(flow, VIRTUAL),
-    ):
-        flow = a_flow(b"/" + path, fields, authority=authority, version=b"HTTP/2.0")
-        redirect(flow)
-        assert flow.request.data.path == b"/" + path
-        assert flow.request.headers.fields == fields
-        assert flow.request.data.authority == authority
-        assert flow.request.stream
-        assert flow.request.host in ("127.0.0.1", "s3.example.com", "real.s3.example.com")
+    flow = a_flow(b"/" + path, fields, authority=authority, version=b"HTTP/2.0")
+    redirect(flow)
+    assert flow.request.data.path == b"/" + path
+    assert flow.request.headers.fields == fields
+    assert flow.request.data.authority == authority
+    assert flow.request.stream
+    assert flow.request.host in ("127.0.0.1", "s3.example.com", "real.s3.example.com")
+
+
+@pytest.mark.parametrize("path", [b"/\xff", "/für".encode(), b"/k?x=\x80"])
+def test_target_that_is_not_ascii_is_refused_before_the_object_service(path: bytes) -> None:
+    flow = a_flow(path)
+    to_service(flow)
+    assert flow.response is not None
+    assert flow.response.status_code == 400
+    assert b"<Code>InvalidURI</Code>" in (flow.response.raw_content or b"")
+    assert flow.request.host == "upstream.test"
 
 
 @pytest.mark.parametrize(

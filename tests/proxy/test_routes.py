@@ -54,8 +54,19 @@ ROWS = [
     (facts(PUT, ANONYMOUS), AS_ANONYMOUS),
     (facts(GET, ANONYMOUS, COPIED), AS_ANONYMOUS),
     (facts(GET, ANONYMOUS, anonymous_read=True), AS_ANONYMOUS),
-    (facts(Operation.LIST_OBJECTS_V2, ANONYMOUS), AS_ANONYMOUS),
+    (facts(Operation.LIST_OBJECTS_V2, ANONYMOUS), SERVICE),
+    (facts(Operation.LIST_OBJECTS, ANONYMOUS), SERVICE),
+    (facts(Operation.LIST_OBJECTS_V2, UNKNOWN), UNTOUCHED),
+    (facts(Operation.LIST_OBJECT_VERSIONS, ANONYMOUS), AS_ANONYMOUS),
     (facts(Operation.CORS_PREFLIGHT, ANONYMOUS, WRITTEN), AS_ANONYMOUS),
+    (facts(Operation.CORS_PREFLIGHT, UNKNOWN), UNTOUCHED),
+    (facts(Operation.CORS_PREFLIGHT, ANONYMOUS, has_cors_rules=True), SERVICE),
+    (facts(Operation.CORS_PREFLIGHT, UNKNOWN, has_cors_rules=True), SERVICE),
+    (facts(GET, ANONYMOUS, WRITTEN_PUBLIC, from_page=True), SERVICE),
+    (facts(HEAD, ANONYMOUS, COPIED_PUBLIC, from_page=True), SERVICE),
+    (facts(GET, ANONYMOUS, from_page=True), AS_ANONYMOUS),
+    (facts(Operation.POST_OBJECT, ANONYMOUS), SERVICE),
+    (facts(Operation.CREATE_MULTIPART_UPLOAD, UNKNOWN), UNTOUCHED),
     (facts(GET, ANONYMOUS, WRITTEN), SERVICE),
     (facts(GET, ANONYMOUS, DELETED), SERVICE),
     (facts(GET, UNKNOWN, WRITTEN), SERVICE),
@@ -90,9 +101,10 @@ EVERYTHING = [
         reject_unknown_keys=reject,
         anonymous_read=anyone,
         changing=changing,
+        from_page=from_page,
     )
-    for operation, claim, state, has_origin, reject, anyone, changing in itertools.product(
-        Operation, Claim, STATES, (True, False), (True, False), (True, False), (True, False)
+    for operation, claim, state, has_origin, reject, anyone, changing, from_page in itertools.product(
+        Operation, Claim, STATES, (True, False), (True, False), (True, False), (True, False), (True, False)
     )
 ]
 
@@ -114,6 +126,7 @@ def test_memory_answers_only_anonymous_reads_of_what_anyone_may_read() -> None:
     for given in EVERYTHING:
         if decide(given) is MEMORY:
             assert given.claim is ANONYMOUS
+            assert not given.from_page
             assert given.operation in (GET, HEAD)
             assert isinstance(given.state, ObjectRecord)
             assert given.state.anonymous_read or given.anonymous_read

@@ -120,7 +120,7 @@ REFUSED = {
     "of a stranger, by the origin": (request("PUT", "/large", "Host: img.lab.test", STRANGER, LENGTH), 403),
     "anonymous, by the origin": (request("PUT", "/large", "Host: img.lab.test", LENGTH), 403),
     "of a stranger, by us": (request("PUT", "/large", "Host: strict.lab.test", STRANGER, LENGTH), 403),
-    "with a key that only we may decide": (request("POST", "/?delete", "Host: img.lab.test", LENGTH), 501),
+    "with a key that only we may decide": (request("POST", "/?delete", "Host: img.lab.test", LENGTH), 403),
     "of two hosts": (request("PUT", "/large", "Host: img.lab.test", "Host: strict.lab.test", LENGTH), 400),
     "without a key that can be understood": (request("PUT", "/%FF", "Host: img.lab.test", LENGTH), 400),
     "that are not one message": (request("PUT", "/large", "Host: img.lab.test", "X-A: b\0c", LENGTH), 0),

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from addon.s3.errors import S3Error
 from addon.s3.metadata import (
     NotAnObject,
-    check_delete_headers,
     headers_from_origin,
     new_object_headers,
     without_aws_chunked,
@@ -101,6 +100,7 @@ def test_acls(acl: str, anonymous_read: bool) -> None:
         ("x-amz-acl", "", "InvalidArgument"),
         ("x-amz-grant-read", 'uri="x"', "NotImplemented"),
         ("x-amz-grant-full-control", 'id="x"', "NotImplemented"),
+        ("x-amz-grant-anything", 'id="x"', "InvalidArgument"),
         ("x-amz-server-side-encryption-customer-algorithm", "AES256", "NotImplemented"),
         ("x-amz-server-side-encryption-customer-key", "k", "NotImplemented"),
         ("x-amz-server-side-encryption-aws-kms-key-id", "k", "NotImplemented"),
@@ -108,9 +108,12 @@ def test_acls(acl: str, anonymous_read: bool) -> None:
         ("x-amz-server-side-encryption", "aes256", "InvalidArgument"),
         ("x-amz-object-lock-mode", "GOVERNANCE", "NotImplemented"),
         ("x-amz-object-lock-legal-hold", "ON", "NotImplemented"),
-        ("x-amz-tagging", "a=b", "NotImplemented"),
-        ("if-match", '"x"', "NotImplemented"),
-        ("if-none-match", "*", "NotImplemented"),
+        ("x-amz-tagging", "a=1&a=2", "InvalidArgument"),
+        ("x-amz-tagging", "a=b\u20ac", "InvalidArgument"),
+        ("x-amz-tagging", "aws:a=b", "InvalidTag"),
+        ("x-amz-tagging", "&".join(f"k{number}=v" for number in range(11)), "BadRequest"),
+        ("if-modified-since", "Thu, 01 Jan 2026 00:00:00 GMT", "NotImplemented"),
+        ("if-unmodified-since", "Thu, 01 Jan 2026 00:00:00 GMT", "NotImplemented"),
         ("x-amz-write-offset-bytes", "5", "NotImplemented"),
         ("x-amz-storage-class", "GLACIER", "NotImplemented"),
         ("x-amz-storage-class", "CHEAP", "InvalidStorageClass"),
@@ -137,6 +140,22 @@ def test_harmless_headers_are_not_refused() -> None:
     )
 
 
+def test_tags_and_grants_are_read() -> None:
+    headers = new_object_headers(
+        [
+            ("x-amz-tagging", "colour=light+blue&caf%C3%A9=1"),
+            ("x-amz-grant-read", 'uri="http://acs.amazonaws.com/groups/global/AllUsers"'),
+        ]
+    )
+    assert (headers.tags, headers.anonymous_read) == ({"colour": "light blue", "caf\u00e9": "1"}, True)
+    assert "x-amz-tagging" not in headers.stored
+    assert new_object_headers([]).tags == {}
+
+
+def test_conditions_are_not_the_headers_of_the_object() -> None:
+    assert set(new_object_headers([("if-match", '"x"'), ("if-none-match", "*")]).stored) == {"content-type"}
+
+
 def test_user_metadata_counts_names_and_values_up_to_2048_bytes() -> None:
     assert new_object_headers([("x-amz-meta-ab", "x" * 2046)]).stored["x-amz-meta-ab"] == "x" * 2046
     halves = [("x-amz-meta-a", "x" * 1023), ("x-amz-meta-b", "\u00e9" * 1024)]
@@ -148,7 +167,7 @@ def test_user_metadata_counts_names_and_values_up_to_2048_bytes() -> None:
 def test_what_stands_more_than_once_is_joined_or_refused() -> None:
     stored = new_object_headers([("x-amz-meta-a", "1"), ("x-amz-meta-a", "2"), ("cache-control", "a")]).stored
     assert stored["x-amz-meta-a"] == "1,2"
-    for name in ("content-type", "x-amz-acl", "x-amz-storage-class", "expires"):
+    for name in ("content-type", "x-amz-acl", "x-amz-storage-class", "x-amz-tagging", "x-amz-grant-read", "expires"):
         with pytest.raises(S3Error) as refused:
             new_object_headers([(name, "private"), (name, "private")])
         assert refused.value.code == "InvalidArgument"
@@ -164,14 +183,6 @@ def test_a_value_is_kept_byte_for_byte_or_refused(value: str) -> None:
         return
     assert not forbidden
     assert stored == value.strip(" \t")
-
-
-@pytest.mark.parametrize("name", ["if-match", "x-amz-if-match-size", "x-amz-if-match-last-modified-time"])
-def test_conditions_of_a_delete_are_refused(name: str) -> None:
-    check_delete_headers([("host", "h"), ("x-amz-mfa", "1")])
-    with pytest.raises(S3Error) as refused:
-        check_delete_headers([(name, "x")])
-    assert refused.value.code == "NotImplemented"
 
 
 ORIGIN = {
@@ -234,6 +245,7 @@ def test_when_the_etag_is_the_md5(changed: dict[str, str], is_md5: bool) -> None
         {"last-modified": "yesterday"},
         {"content-length": "x"},
         {"content-length": "-1"},
+        {"x-amz-tagging-count": "many"},
         {"content-length": "9" * 30},
         {"x-amz-meta-a": "a\x00"},
     ],
@@ -241,6 +253,11 @@ def test_when_the_etag_is_the_md5(changed: dict[str, str], is_md5: bool) -> None
 def test_what_is_no_stored_object_is_not_copied(changed: dict[str, str]) -> None:
     with pytest.raises(NotAnObject):
         headers_from_origin(list((ORIGIN | changed).items()))
+
+
+def test_how_many_tags_there_are_is_told() -> None:
+    assert headers_from_origin(list(ORIGIN.items())).tags_count == 0
+    assert headers_from_origin([*ORIGIN.items(), ("x-amz-tagging-count", "3")]).tags_count == 3
 
 
 def test_a_missing_length_is_reported() -> None:

@@ -10,7 +10,7 @@ import pytest
 from addon.s3.errors import S3Error
 from addon.s3.http_dates import format_http_date
 from addon.s3.ranges import ByteRange
-from addon.s3.reads import OVERRIDES, ReadAnswer, answer_read, object_headers
+from addon.s3.reads import OVERRIDES, PartOfObject, ReadAnswer, answer_read, object_headers
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Stored:
         default_factory=lambda: {"content-type": "image/png", "cache-control": "no-store", "x-amz-meta-a": "1"}
     )
     checksums: Mapping[str, str] = field(default_factory=lambda: {"crc32": "AAAAAA==", "type": "FULL_OBJECT"})
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 WHOLE = [
@@ -148,11 +149,51 @@ def test_other_parameters_change_nothing(query: str) -> None:
     assert read(query=query).headers == WHOLE
 
 
-@pytest.mark.parametrize("query", ["versionId=x", "partNumber=1", "a&version%49d=null"])
-def test_a_version_or_part_is_never_answered_with_the_current_object(query: str) -> None:
-    with pytest.raises(S3Error) as refused:
-        read(query=query)
-    assert refused.value.code == "NotImplemented"
+PART = PartOfObject(ByteRange(5, 10), {"crc32": "AQIDBA==", "type": "COMPOSITE"}, parts_count=3)
+
+
+def read_part(headers: dict[str, str] | None = None, *, method: str = "GET", part: PartOfObject = PART) -> ReadAnswer:
+    return answer_read(
+        Stored(), method, list((headers or {}).items()), "partNumber=2&x-id=GetObject", signed=True, part=part
+    )
+
+
+def test_a_part_is_a_range_with_a_number() -> None:
+    answer = read_part()
+    told = dict(answer.headers)
+    assert (answer.status, answer.body_range) == (206, ByteRange(5, 10))
+    assert (told["content-length"], told["content-range"]) == ("10", "bytes 5-14/20")
+    assert (told["x-amz-mp-parts-count"], told["etag"]) == ("3", '"abc"')
+    assert "x-amz-checksum-crc32" not in told
+    told = dict(read_part({"x-amz-checksum-mode": "enabled"}).headers)
+    assert (told["x-amz-checksum-crc32"], told["x-amz-checksum-type"]) == ("AQIDBA==", "COMPOSITE")
+    head = read_part(method="HEAD")
+    assert (head.status, head.headers, head.body_range) == (206, answer.headers, None)
+
+
+def test_the_first_part_of_an_object_in_one_piece_is_the_whole() -> None:
+    answer = read_part(part=PartOfObject(ByteRange(0, 20), {}))
+    assert (answer.status, answer.body_range) == (206, ByteRange(0, 20))
+    assert "x-amz-mp-parts-count" not in dict(answer.headers)
+
+
+def test_a_part_without_bytes_has_no_content_range() -> None:
+    answer = read_part(part=PartOfObject(None, {}, 2))
+    assert (answer.status, answer.body_range, dict(answer.headers)["content-length"]) == (200, None, "0")
+    assert "content-range" not in dict(answer.headers)
+
+
+def test_a_part_has_conditions_and_no_range() -> None:
+    assert read_part({"if-none-match": '"abc"'}).status == 304
+    for headers, code in (({"if-match": '"x"'}, "PreconditionFailed"), ({"range": "bytes=0-1"}, "InvalidRequest")):
+        with pytest.raises(S3Error) as refused:
+            read_part(headers)
+        assert refused.value.code == code
+
+
+def test_only_a_part_tells_how_many_there_are() -> None:
+    """S3 gives x-amz-mp-parts-count only where partNumber was asked for."""
+    assert all("x-amz-mp-parts-count" not in dict(read(headers).headers) for headers in ({}, {"range": "bytes=0-1"}))
 
 
 def test_a_customer_key_does_not_fit() -> None:
@@ -163,3 +204,22 @@ def test_a_customer_key_does_not_fit() -> None:
 
 def test_last_modified_is_given_in_gmt() -> None:
     assert format_http_date(0) == "Thu, 01 Jan 1970 00:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("told", "tags", "signed", "count"),
+    [
+        (None, {}, True, None),
+        (None, {"a": "1", "b": ""}, True, "2"),
+        ("1", {"a": "1", "b": ""}, True, "2"),
+        ("1", {}, True, None),
+        ("1", {"a": "1"}, False, None),
+    ],
+)
+def test_the_number_of_tags_is_the_present_one_and_for_signers(
+    told: str | None, tags: dict[str, str], signed: bool, count: str | None
+) -> None:
+    stored = Stored(headers={} if told is None else {"x-amz-tagging-count": told}, tags=tags)
+    for headers in ({}, {"range": "bytes=0-1"}):
+        assert dict(read(headers, stored=stored, signed=signed).headers).get("x-amz-tagging-count") == count
+    assert "x-amz-tagging-count" not in dict(object_headers(stored))

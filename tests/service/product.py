@@ -196,7 +196,11 @@ def target_of(bucket: str, key: str, query: str = "", *, raw: bool = False) -> s
     return f"/{bucket}/{spelt}" + (f"?{query}" if query else "")
 
 
-def config_text(api_url: str, origin_port: int, *, telegram: str = "", copies: str = "", service: str = "") -> str:
+def config_text(
+    api_url: str, origin_port: int, *, telegram: str = "", copies: str = "", service: str = "", images: str = ""
+) -> str:
+    """The settings; `images` are more of the bucket of that name."""
+
     def bucket(name: str, key: Key, more: str = "", *, origin: str | None = None) -> str:
         text = f"""
 [[buckets]]
@@ -241,7 +245,7 @@ retry_delay_s_max = 0.2'''
     }
 """ + "".join(
         [
-            bucket(IMAGES, USER, origin="images-there"),
+            bucket(IMAGES, USER, images, origin="images-there"),
             bucket(OTHER, OTHER_USER, origin="other-there"),
             bucket(OPEN, USER, "anonymous_read = true", origin="open-there"),
             bucket(ALONE, USER),

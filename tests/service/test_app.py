@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 import addon.service.body
+import addon.service.conditions
 import addon.service.objects
+import addon.service.reads
 import addon.sigv4
 from addon.s3.aws_chunked import AwsChunkedDecoder
 from addon.s3.checksums import BodyDigests
@@ -75,7 +77,8 @@ STAGES: dict[str, tuple[Any, str, tuple[Request, ...]]] = {
     "identify": (Authorizer, "identify", (put, delete, get, get_miss, tag)),
     "sigv4.verify": (addon.sigv4, "verify", (put, put_chunked, delete, get, get_miss, tag)),
     "header parsing": (addon.service.objects, "new_object_headers", (put, put_chunked)),
-    "delete headers": (addon.service.objects, "check_delete_headers", (delete,)),
+    "conditions": (addon.service.conditions, "wanted_by_write", (put, put_chunked)),
+    "conditions of deletes": (addon.service.conditions, "wanted_by_delete", (delete,)),
     "body": (VerifiedBody, "__init__", (put, put_chunked, tag)),
     "decoder.feed": (AwsChunkedDecoder, "feed", (put_chunked,)),
     "decoder.finish": (AwsChunkedDecoder, "finish", (put_chunked,)),
@@ -87,7 +90,7 @@ STAGES: dict[str, tuple[Any, str, tuple[Request, ...]]] = {
     "spool write": (Upload, "_keep_in_thread", (put, put_chunked)),
     "padding": (layout, "padding_bytes", (put, put_chunked)),
     "documents.send": (TelegramDocuments, "send", (put, put_chunked)),
-    "answer_read": (addon.service.objects, "answer_read", (get,)),
+    "answer_read": (addon.service.reads, "answer_read", (get,)),
     "reader": (Reader, "in_memory", (get,)),
 }
 INDEX_STAGES: dict[str, tuple[Request, ...]] = {

@@ -17,6 +17,7 @@ from awscrt import checksums as crt
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import ClientError
 
+from addon.s3.operations import Operation
 from addon.store.layout import extent_bytes_max
 from addon.store.records import BLOCK_BYTES, ObjectRecord, Tombstone
 from addon.telegram.documents import DOCUMENT_BYTES_MAX
@@ -311,13 +312,13 @@ async def test_a_deleted_key_stays_away_until_it_is_written_again(
     assert isinstance(await product.state("k"), Tombstone)
     for method in ("GET", "HEAD"):
         assert (await product.send(method, "k")).status_code == 404
-    assert (await product.send("GET", "k", by=None)).status_code == 403
+    assert (await product.send("GET", "k", by=None)).status_code == 404, "as this origin says it to strangers"
     assert (await product.send("DELETE", "k")).status_code == 204
     assert (await product.send("PUT", "k", body=b"new")).status_code == 200
     assert (await product.send("GET", "k")).content == b"new"
     assert (await product.send("DELETE", "k")).status_code == 204
     assert len(await product.garbage()) == 1
-    assert product.origin.requests == []
+    assert not any(target.endswith("/k") for _, target in product.origin.requests)
     assert origin_server.get("k") == b"the origin's"
 
 
@@ -430,9 +431,8 @@ async def test_more_uploads_than_there_is_room_for_are_told_to_slow_down(product
         signed = sign(USER, "PUT", target, HOST, [("content-length", "2")])
         return (await product.send_as_is("PUT", target, signed.headers, slowly())).status_code
 
-    handlers = product.gateway._service._native
     uploads = [asyncio.create_task(upload(number)) for number in range(64)]
-    slots = next(iter(handlers.values())).__self__  # type: ignore[attr-defined]
+    slots = product.gateway._service._handlers[Operation.PUT_OBJECT].__self__._slots  # type: ignore[attr-defined]
     await eventually(lambda: slots._uploads == 64)
     refused = await product.send("PUT", "one-more", body=b"x")
     assert (refused.status_code, refused.code, refused.headers["retry-after"]) == (503, "SlowDown", "1")

@@ -14,27 +14,27 @@ from addon.store.cache import DiskCache, MemoryCache
 def test_memory_never_holds_more_than_its_limit_and_never_another_block(puts: list[tuple[int, int]]) -> None:
     cache = MemoryCache(100)
     for offset, length in puts:
-        cache.put(("document", offset), bytes([offset]) * length)
+        cache.put(("document", offset, 10), bytes([offset]) * length)
         assert cache.bytes_held <= 100
         for other in range(10):
-            held = cache.get(("document", other))
+            held = cache.get(("document", other, 10))
             assert held is None or set(held) <= {other}
 
 
 def test_memory_drops_what_was_unused_for_longest() -> None:
     cache = MemoryCache(30)
     for offset in (1, 2, 3):
-        cache.put(("document", offset), b"x" * 10)
-    assert cache.get(("document", 1)) is not None
-    cache.put(("document", 4), b"x" * 10)
-    assert cache.get(("document", 2)) is None
-    assert cache.get(("document", 1)) == b"x" * 10
+        cache.put(("document", offset, 10), b"x" * 10)
+    assert cache.get(("document", 1, 10)) is not None
+    cache.put(("document", 4, 10), b"x" * 10)
+    assert cache.get(("document", 2, 10)) is None
+    assert cache.get(("document", 1, 10)) == b"x" * 10
 
 
 def test_a_block_larger_than_the_cache_is_not_kept() -> None:
     cache = MemoryCache(5)
-    cache.put(("document", 0), b"123456")
-    assert cache.get(("document", 0)) is None
+    cache.put(("document", 0, 10), b"123456")
+    assert cache.get(("document", 0, 10)) is None
     assert cache.bytes_held == 0
 
 
@@ -50,24 +50,24 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def test_disk_keeps_blocks_over_a_restart(disk: DiskCache, tmp_path: Path) -> None:
-    assert disk.put(("abcd", 7), b"block")
+    assert disk.put(("abcd", 7, 10), b"block")
     again = DiskCache(tmp_path / "cache", 30)
     again.open()
-    assert again.get(("abcd", 7)) == b"block"
+    assert again.get(("abcd", 7, 10)) == b"block"
     assert again.bytes_held == 5
 
 
 def test_disk_never_holds_more_than_its_limit(disk: DiskCache, tmp_path: Path) -> None:
     for offset in range(10):
-        disk.put(("abcd", offset), b"x" * 10)
+        disk.put(("abcd", offset, 10), b"x" * 10)
     assert disk.bytes_held == sum(path.stat().st_size for path in files_of(tmp_path / "cache")) == 30
-    assert disk.get(("abcd", 0)) is None
-    assert disk.get(("abcd", 9)) == b"x" * 10
+    assert disk.get(("abcd", 0, 10)) is None
+    assert disk.get(("abcd", 9, 10)) == b"x" * 10
 
 
 def test_a_smaller_limit_after_a_restart_is_kept_at_once(disk: DiskCache, tmp_path: Path) -> None:
     for offset in range(3):
-        disk.put(("abcd", offset), b"x" * 10)
+        disk.put(("abcd", offset, 10), b"x" * 10)
     smaller = DiskCache(tmp_path / "cache", 15)
     smaller.open()
     assert smaller.bytes_held == 10
@@ -75,7 +75,7 @@ def test_a_smaller_limit_after_a_restart_is_kept_at_once(disk: DiskCache, tmp_pa
 
 
 def test_what_a_killed_process_left_half_written_is_cleared(disk: DiskCache, tmp_path: Path) -> None:
-    disk.put(("abcd", 1), b"x")
+    disk.put(("abcd", 1, 10), b"x")
     half = tmp_path / "cache" / "ab" / "0123.new"
     half.write_bytes(b"half")
     DiskCache(tmp_path / "cache", 30).open()
@@ -83,17 +83,17 @@ def test_what_a_killed_process_left_half_written_is_cleared(disk: DiskCache, tmp
 
 
 def test_a_file_that_vanished_is_a_miss_and_no_longer_counted(disk: DiskCache, tmp_path: Path) -> None:
-    disk.put(("abcd", 1), b"12345")
+    disk.put(("abcd", 1, 10), b"12345")
     for path in files_of(tmp_path / "cache"):
         path.unlink()
-    assert disk.get(("abcd", 1)) is None
+    assert disk.get(("abcd", 1, 10)) is None
     assert disk.bytes_held == 0
 
 
 def test_a_folder_that_cannot_be_written_costs_only_the_cache(disk: DiskCache, tmp_path: Path) -> None:
     (tmp_path / "cache" / "ab").write_text("a file where a folder should be")
-    assert disk.put(("abcd", 1), b"x") is False
-    assert disk.get(("abcd", 1)) is None
+    assert disk.put(("abcd", 1, 10), b"x") is False
+    assert disk.get(("abcd", 1, 10)) is None
 
 
 def test_many_threads_at_once_keep_the_books_right(disk: DiskCache, tmp_path: Path) -> None:

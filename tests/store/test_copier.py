@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from addon.index.sql_index import open_index
+from addon.s3.tags import tagging_xml
 from addon.store.layout import extent_bytes_max
 from addon.store.ports import IndexUnavailable
 from addon.store.records import CopyOrder, CopyState, ObjectRecord, Provenance, Tombstone
@@ -21,7 +22,8 @@ from addon.telegram.documents import DOCUMENT_BYTES_MAX, TelegramDocuments
 from tests.origin.raw_server import Received, answer, raw_server
 from tests.service.fixtures import OriginServer
 from tests.service.origin_relay import origin_relay
-from tests.service.product import IMAGES, Product, eventually, product_again, running_product
+from tests.service.product import Product, eventually, product_again, running_product
+from tests.service.uploads import begun_at_origin
 from tests.standin_fixture import running_standin
 
 V1 = random.Random(1).randbytes(300_000)
@@ -219,10 +221,10 @@ async def test_a_copy_loses_to_a_write_that_the_origin_takes(
     product: Product, origin_server: OriginServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     origin_server.put("k", V1)
-    origin_server.put("source", V2)
+    upload = begun_at_origin(product, origin_server, "k", V2)
     async with copy_held(product, monkeypatch, "before the commit"):
-        copied = await product.send("PUT", "k", headers=[("x-amz-copy-source", f"/{IMAGES}/source")])
-        assert copied.status_code == 200, copied.text
+        written = await upload.complete()
+        assert written.status_code == 200, written.text
     assert (await product.send("GET", "k")).content == V2
     assert (await product.copied("k")).size == len(V2)
     assert (await product.send("GET", "k")).content == V2
@@ -345,6 +347,25 @@ async def test_what_can_never_be_copied_comes_to_rest_with_its_reason(tmp_path: 
 async def all_at_rest(product: Product, count: int) -> bool:
     jobs = await product.jobs()
     return len(jobs) == count and all(job.state in (CopyState.FAILED, CopyState.SKIPPED) for job in jobs)
+
+
+async def test_an_object_comes_with_all_its_tags_or_not_at_all(tmp_path: Path, quick_retries: None) -> None:
+    tagged = answer(200, GOOD_HEADERS + "x-amz-tagging-count: 1\r\n", V2)
+    tagging = answer(200, "", tagging_xml({"a": "1"}))
+    answers = {
+        "late": [tagged],
+        "late?tagging": [refusal(503), answer(200, "", tagging_xml({})), tagging],
+        "secret": [tagged],
+        "secret?tagging": [refusal(403, "AccessDenied")],
+    }
+    async with scripted(tmp_path, Script(**answers)) as product:
+        assert (await product.send("GET", "late")).content == V2
+        assert (await product.copied("late")).tags == {"a": "1"}
+        assert (await product.send("GET", "secret")).content == V2
+        await eventually(lambda: all_at_rest(product, 1))
+        (job,) = await product.jobs()
+        assert (job.key, job.state, "tags" in job.reason) == ("secret", CopyState.FAILED, True)
+        assert await product.state("secret") is None
 
 
 async def at_rest(product: Product, state: CopyState) -> bool:

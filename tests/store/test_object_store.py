@@ -15,6 +15,7 @@ from tests.service.fixtures import OriginServer
 from tests.service.origin_relay import origin_relay
 from tests.service.product import HOST, IMAGES, RELAXED, USER, Product, product_again, target_of
 from tests.service.signing import sign
+from tests.service.uploads import begun_at_origin
 from tests.standin_fixture import running_standin
 
 KEYS = ("a", "b", "c/d")
@@ -40,7 +41,10 @@ class Model:
     async def step(self, product: Product) -> None:
         key = self.rng.choice(KEYS)
         operation = self.rng.choice(
-            (self.put, self.put, self.delete, self.get, self.get, self.ranged, self.bad_put, self.failed_put, self.copy)
+            (
+                *(self.put, self.put, self.delete, self.get, self.get, self.ranged, self.bad_put, self.failed_put),
+                *(self.copy, self.copy_of_a_key, self.write_past),
+            )
         )
         await operation(product, key)
 
@@ -86,6 +90,20 @@ class Model:
         headers = [("x-amz-copy-source", f"/{IMAGES}/source")]
         assert (await product.send("PUT", key, headers=headers)).status_code == 200
         self.here[key] = source
+
+    async def copy_of_a_key(self, product: Product, key: str) -> None:
+        source = self.rng.choice([other for other in KEYS if other != key])
+        headers = [("x-amz-copy-source", f"/{IMAGES}/{source}")]
+        held = self.here[source]
+        assert (await product.send("PUT", key, headers=headers)).status_code == (200 if held is not None else 404)
+        if held is not None:
+            self.here[key] = held
+
+    async def write_past(self, product: Product, key: str) -> None:
+        body = f"past us {self.rng.random()}".encode()
+        upload = begun_at_origin(product, self.origin_server, key, body)
+        assert (await upload.complete()).status_code == 200
+        self.here[key] = body
 
 
 async def test_a_random_history(tmp_path: Path, origin_server: OriginServer, quick_retries: None) -> None:

@@ -5,7 +5,8 @@
 - ``rgw``, ``moto`` the servers that play the origin bucket: Ceph RGW verifies signatures, moto is quick
 - ``standin``       the stand-in for the Bot API and its control port
 - ``tgstore``       settings file and mitmdump with the addon
-- ``clients``       drivers of boto3, the AWS CLI, @aws-sdk/client-s3, curl and PicGo
+- ``half_moved``    a bucket in the middle of its move, behind one mitmdump that all clients share
+- ``clients``       drivers of the S3 clients, one module a family; ``python -m tests.end_to_end.lab.clients`` lists them
 
 Nothing here imports from ``addon``: the product is seen from outside only.
 """

@@ -168,6 +168,15 @@ class Rgw:
         )
         self._command("ceph-mon", "-c", config, "--mkfs", "-i", "a", "--monmap", monmap)
         self._daemon("ceph-mon", "-i", "a", "-f")
+        wait_for(self._monitor_answers, READY_LIMIT_S, "the monitor answers")
+
+    def _monitor_answers(self) -> bool:
+        # While it forms its quorum of one, the monitor refuses what it is asked with EPERM.
+        try:
+            self._command("ceph", "-c", self.folder / "ceph.conf", "--connect-timeout", "30", "status")
+        except LabError:
+            return False
+        return True
 
     def _start_osd(self) -> None:
         config, osd_uuid = self.folder / "ceph.conf", str(uuid.uuid4())

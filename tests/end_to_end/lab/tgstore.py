@@ -47,6 +47,7 @@ class Bucket:
     unknown_keys: str = "origin"
     origin_bucket: str = ""
     origin_keys: bool = True
+    cors: tuple[dict[str, Any], ...] = ()  # each a [[buckets.cors]] table
     access_key_id: str = ACCESS_KEY_ID
     secret_access_key: str = field(default=SECRET_ACCESS_KEY, repr=False)
 
@@ -83,6 +84,7 @@ def config_text(buckets: Iterable[Bucket], api_url: str) -> str:
             f"anonymous_read = {toml(bucket.anonymous_read)}",
             f"unknown_keys = {toml(bucket.unknown_keys)}",
             f"credentials = [{toml(credential)}]",
+            *([f"cors = {toml(bucket.cors)}"] if bucket.cors else []),
             "[buckets.origin]",
             f"endpoint = {toml(bucket.origin.endpoint)}",
             f"bucket = {toml(bucket.origin_bucket or bucket.name)}",

@@ -1,0 +1,188 @@
+"""Browser uploads: POST of a form whose policy is signed.
+
+Nothing of the file is kept before the form's signature, its policy and every field are verified; and what can be judged only at
+the end (size, digests) is judged before the object is committed. Headers of the request say nothing about the object: only the
+form's fields stand under the policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from addon import sigv4
+from addon.s3.checksums import BodyDigests
+from addon.s3.errors import S3Error
+from addon.s3.post_fields import PostUpload, expanded, post_response_xml, read_post_fields, redirect_location
+from addon.s3.post_form import BYTES_AFTER_FILE_MAX, BYTES_BEFORE_FILE_MAX, PostFormReader, boundary_of
+from addon.s3.post_policy import parse_post_policy
+from addon.service.authorize import Call
+from addon.service.body import content_length
+from addon.service.request import Answer
+from addon.service.upload_slots import UploadSlots
+from addon.store.object_store import Description, ObjectStore
+from addon.store.records import ObjectRecord
+
+# Until its fields are there nobody knows who sends a form; so long it may take.
+FIELDS_WAIT_S_MAX = 60.0
+
+_CONDITIONS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    """A form that was verified; the file's size in bytes must be within these two."""
+
+    upload: PostUpload
+    bytes_min: int
+    bytes_max: int
+
+
+class BrowserUploads:
+    """PostObject. `now` gives the time in UTC; files above `object_bytes_max` bytes are refused."""
+
+    def __init__(
+        self, store: ObjectStore, slots: UploadSlots, now: Callable[[], datetime], *, object_bytes_max: int
+    ) -> None:
+        self._store, self._slots, self._now = store, slots, now
+        self._object_bytes_max = object_bytes_max
+
+    async def post(self, call: Call) -> Answer:
+        """PostObject: the form verified, its file stored in Telegram and in the index; then acknowledged."""
+        form = PostFormReader(self.check_headers(call))
+        async with contextlib.aclosing(call.request.body()) as body:
+            begun = await _read_fields(form, body)
+            accepted = self._accept(call, form)
+            with self._slots.one():
+                record = await self._store_file(call, accepted, _file(form, begun, body), form)
+        return _answer(call, accepted.upload, record)
+
+    def check_headers(self, call: Call) -> bytes:
+        """Everything that can be judged before the body; returns the form's boundary. Raises S3Error."""
+        if call.verified is not None:
+            raise S3Error(
+                "InvalidArgument",
+                "Only one auth mechanism allowed: the signature of a POST stands in its form.",
+                details={"ArgumentName": "Authorization"},
+            )
+        for name, _ in call.headers:
+            if name in _CONDITIONS:
+                raise S3Error(
+                    "NotImplemented",
+                    "A header you provided implies functionality that is not implemented",
+                    details={"Header": name},
+                )
+        length = content_length(call.request)
+        if length is not None:
+            _check_at_most(self._object_bytes_max, length - BYTES_BEFORE_FILE_MAX - BYTES_AFTER_FILE_MAX)
+        return boundary_of(call.header("content-type") or "")
+
+    def _accept(self, call: Call, form: PostFormReader) -> _Accepted:
+        """Verify who signed and what they allowed. Raises S3Error."""
+        sigv4.verify_post_policy(form.fields, secret_for=call.bucket.credentials.get)
+        policy = parse_post_policy(form.fields["policy"])
+        fields = expanded(form.fields, form.file_name or "")
+        policy.check(fields, bucket=call.bucket.name, now=self._now())
+        allowed = policy.bytes_max
+        return _Accepted(
+            read_post_fields(fields),
+            policy.bytes_min,
+            self._object_bytes_max if allowed is None else min(allowed, self._object_bytes_max),
+        )
+
+    async def _store_file(
+        self, call: Call, accepted: _Accepted, file: AsyncGenerator[bytes, None], form: PostFormReader
+    ) -> ObjectRecord:
+        bucket, wished = call.bucket.name, accepted.upload
+        digests = BodyDigests(want=wished.expected.algorithms)
+        async with self._store.upload(bucket, wished.key, digests.update) as upload:
+            async with contextlib.aclosing(file):
+                async for piece in file:
+                    _check_at_most(accepted.bytes_max, upload.size + len(piece))
+                    await upload.write(piece)
+            form.finish()
+            if upload.size < accepted.bytes_min:
+                raise _too_small(upload.size, accepted.bytes_min)
+            await upload.seal()
+            checksums = wished.expected.verify(digests, {})
+            return await self._store.commit(
+                upload,
+                bucket,
+                wished.key,
+                Description(
+                    etag=digests.md5_hex(),
+                    last_modified_s=int(self._store.now_s()),
+                    anonymous_read=wished.headers.anonymous_read,
+                    headers=wished.headers.stored,
+                    checksums=checksums,
+                    tags=wished.headers.tags,
+                ),
+            )
+
+
+async def _read_fields(form: PostFormReader, body: AsyncGenerator[bytes, None]) -> Sequence[bytes]:
+    """Read as far as the beginning of the file; returns what of it has come already."""
+    try:
+        async with asyncio.timeout(FIELDS_WAIT_S_MAX):
+            async for received in body:
+                begun = form.feed(received)
+                if form.file_name is not None:
+                    return begun
+    except TimeoutError:
+        raise S3Error("RequestTimeout", "The fields of the form did not arrive within the timeout period.") from None
+    form.finish()
+    return ()
+
+
+async def _file(
+    form: PostFormReader, begun: Sequence[bytes], body: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    """The file's bytes; what follows the file is read and dropped."""
+    for piece in begun:
+        yield piece
+    async for received in body:
+        for piece in form.feed(received):
+            yield piece
+
+
+def _answer(call: Call, wished: PostUpload, record: ObjectRecord) -> Answer:
+    location = _location(call, record.key)
+    headers = [("etag", f'"{record.etag}"'), ("location", location), ("content-length", "0")]
+    if wished.redirect is not None:
+        headers[1] = (
+            "location",
+            redirect_location(wished.redirect, bucket=record.bucket, key=record.key, etag=record.etag),
+        )
+        return Answer(303, headers)
+    if wished.status != 201:
+        return Answer(wished.status, headers if wished.status == 200 else headers[:2])
+    body = post_response_xml(location=location, bucket=record.bucket, key=record.key, etag=record.etag)
+    return Answer(201, [*headers[:2], ("content-type", "application/xml"), ("content-length", str(len(body)))], body)
+
+
+def _location(call: Call, key: str) -> str:
+    """The object's URL as S3 writes it, with slashes escaped. Whoever ends TLS before us says so in X-Forwarded-Proto; it means
+    no more than this text."""
+    scheme = "https" if ("x-forwarded-proto", "https") in call.request.headers else "http"
+    return f"{scheme}://{call.request.host}{call.request.raw_path.rstrip('/')}/{quote(key, safe='~')}"
+
+
+def _check_at_most(bytes_max: int, size: int) -> None:
+    if size > bytes_max:
+        raise S3Error(
+            "EntityTooLarge",
+            "Your proposed upload exceeds the maximum allowed size",
+            details={"ProposedSize": str(size), "MaxSizeAllowed": str(bytes_max)},
+        )
+
+
+def _too_small(size: int, bytes_min: int) -> S3Error:
+    return S3Error(
+        "EntityTooSmall",
+        "Your proposed upload is smaller than the minimum allowed size",
+        details={"ProposedSize": str(size), "MinSizeAllowed": str(bytes_min)},
+    )
