@@ -66,7 +66,9 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
         "retry_delay_s_min": 5,
         "retry_delay_s_max": 3600,
     }
+    assert config.multipart.expire_after_s == 7 * 86400
     (bucket,) = config.buckets
+    assert bucket.cors is None
     assert (bucket.path_hosts, bucket.anonymous_read, bucket.unknown_keys) == ((), False, "origin")
     assert (bucket.credentials, bucket.origin) == ((), None)
 
@@ -480,3 +482,86 @@ def test_a_file_that_was_named_and_is_not_there_is_not_replaced_by_another(tmp_p
 def test_without_any_file_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"config\.toml: there is no such file; copy config\.example\.toml"):
         find_config_path(None, {}, tmp_path)
+
+
+# --- Cross-origin rules
+
+RULE = """[[buckets.cors]]
+allowed_origins = ["https://www.example.com"]
+allowed_methods = ["GET"]
+"""
+
+
+def test_a_cross_origin_rule(tmp_path: Path) -> None:
+    text = RULE + 'allowed_headers = ["x-amz-*"]\nexpose_headers = ["ETag"]\nmax_age_s = 0\nid = "a"'
+    (rule,) = load(tmp_path, f"{MINIMAL}\n{text}").buckets[0].cors or ()
+    assert rule.model_dump() == {
+        "id": "a",
+        "allowed_origins": ("https://www.example.com",),
+        "allowed_methods": ("GET",),
+        "allowed_headers": ("x-amz-*",),
+        "expose_headers": ("ETag",),
+        "max_age_s": 0,
+    }
+    assert load(tmp_path, f"{MINIMAL}\ncors = []").buckets[0].cors == ()
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "https://*.example.com",
+        "http*://example.com",
+        "http://localhost:8080",
+        "https://[::1]:8080",
+        "*.example.com",
+    ],
+)
+def test_origins_of_pages(tmp_path: Path, origin: str) -> None:
+    text = RULE.replace("https://www.example.com", origin)
+    assert load(tmp_path, f"{MINIMAL}\n{text}").buckets[0].cors is not None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "key", "expected"),
+    [
+        *(
+            ("https://www.example.com", origin, "allowed_origins[0]", "expected an origin like")
+            for origin in ("", "www.example.com", "https://a.test/", "https://a.test/b", "https://*.*.test", "https://a b",
+                           "https://", "null", "https://ż.test", "https://a.test,https://b.test")
+        ),
+        ('["https://www.example.com"]', "[]", "allowed_origins", "expected at least one entry"),
+        ('["GET"]', "[]", "allowed_methods", "expected at least one entry"),
+        ('["GET"]', '["get"]', "allowed_methods[0]", "expected \"GET\""),
+        ('["GET"]', '["PATCH"]', "allowed_methods[0]", "expected \"GET\""),
+        ('["GET"]', '["GET"]\nallowed_headers = ["a b"]', "allowed_headers[0]", "expected the name of a header"),
+        ('["GET"]', '["GET"]\nallowed_headers = ["*a*"]', "allowed_headers[0]", "one * at most"),
+        ('["GET"]', '["GET"]\nexpose_headers = ["*"]', "expose_headers[0]", "without *"),
+        ('["GET"]', '["GET"]\nmax_age_s = -1', "max_age_s", "expected greater than or equal to 0"),
+        ('["GET"]', '["GET"]\nmax_age_s = "1"', "max_age_s", "expected a valid integer"),
+        ('["GET"]', '["GET"]\nmax_age = 1', "max_age", "did you mean max_age_s?"),
+        ('allowed_methods = ["GET"]', "", "allowed_methods", "this key is missing"),
+    ],
+)  # fmt: skip
+def test_cross_origin_rules_that_are_wrong(tmp_path: Path, before: str, after: str, key: str, expected: str) -> None:
+    assert before in RULE
+    (problem,) = problems(tmp_path, f"{MINIMAL}\n{RULE.replace(before, after)}")
+    assert problem.startswith(f"buckets[0].cors[0].{key}"), problem
+    assert expected in problem
+
+
+def test_there_is_a_limit_of_cross_origin_rules(tmp_path: Path) -> None:
+    assert len(load(tmp_path, f"{MINIMAL}\n{RULE * 100}").buckets[0].cors or ()) == 100
+    (problem,) = problems(tmp_path, f"{MINIMAL}\n{RULE * 101}")
+    assert problem.startswith("buckets[0].cors")
+
+
+@pytest.mark.parametrize(
+    ("written", "is_right"), [("60", True), ("0.5", True), ("0", False), ("-1", False), ("1e9", False)]
+)
+def test_how_long_an_upload_in_parts_may_take(tmp_path: Path, written: str, is_right: bool) -> None:
+    text = f"[multipart]\nexpire_after_s = {written}\n{MINIMAL}"
+    if is_right:
+        assert load(tmp_path, text).multipart.expire_after_s == float(written)
+    else:
+        assert problems(tmp_path, text)[0].startswith("multipart.expire_after_s = ")

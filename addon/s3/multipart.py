@@ -13,7 +13,6 @@ import hashlib
 import hmac
 import itertools
 import re
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -131,9 +130,12 @@ def check_part_algorithm(plan: ChecksumPlan, declared: str | None) -> None:
         raise _type_mismatch(plan.algorithm, declared)
 
 
-def new_upload_id(now_s: float, token: Callable[[int], str] = secrets.token_urlsafe) -> str:
-    """An upload id: unguessable, safe in URLs, and of one key's ids the later one is the greater. `now_s` in UNIX seconds."""
-    return f"{int(now_s * 1000):012x}.{token(_UPLOAD_ID_BYTES)}"
+def new_upload_id(now_s: float, token_urlsafe: Callable[[int], str]) -> str:
+    """An upload id: unguessable, safe in URLs, and of one key's ids the later one is the greater.
+
+    `now_s` in UNIX seconds; `token_urlsafe(n)` gives a text with `n` random bytes, as `secrets.token_urlsafe` does.
+    """
+    return f"{int(now_s * 1000):012x}.{token_urlsafe(_UPLOAD_ID_BYTES)}"
 
 
 def chosen_parts(

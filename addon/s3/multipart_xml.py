@@ -16,7 +16,7 @@ from addon.s3.errors import S3Error
 from addon.s3.multipart import PARTS_MAX, ChecksumPlan, HeldPart, ListedPart, is_checksum
 from addon.s3.operations import PART_NUMBER_MAX
 from addon.s3.query import parameters
-from addon.s3.xml import Node, document, malformed_xml, only_text, parse_xml
+from addon.s3.xml import Node, document, malformed_xml, parse_xml
 
 COMPLETE_BODY_BYTES_MAX = 4 << 20
 """10 000 parts with a SHA-256, indented, take some 2.5 MB."""
@@ -33,6 +33,8 @@ _PART_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 INITIATOR: Node = ("Initiator", [("ID", OWNER_ID), ("DisplayName", OWNER_NAME)])
 
 _ELEMENT_BY_ALGORITHM: Mapping[str, str] = {algorithm: f"Checksum{algorithm.upper()}" for algorithm in DIGEST_BYTES}
+_ALGORITHM_BY_ELEMENT: Mapping[str, str] = {element: algorithm for algorithm, element in _ELEMENT_BY_ALGORITHM.items()}
+_PART_ELEMENTS = frozenset({"PartNumber", "ETag", *_ALGORITHM_BY_ELEMENT})
 
 
 def parse_part_list(body: bytes) -> list[ListedPart]:
@@ -46,25 +48,38 @@ def parse_part_list(body: bytes) -> list[ListedPart]:
 
 
 def _listed_part(part: Element) -> ListedPart:
-    number, etag = only_text(part, "PartNumber"), only_text(part, "ETag")
-    if number is None or etag is None or _PART_NUMBER.fullmatch(number.strip()) is None:
+    told = _texts(part)
+    number, etag = told.get("PartNumber", "").strip(), told.get("ETag")
+    if etag is None or _PART_NUMBER.fullmatch(number) is None:
         raise malformed_xml()
     if not 1 <= int(number) <= PART_NUMBER_MAX:
         raise S3Error(
             "InvalidArgument",
             f"Part number must be an integer between 1 and {PART_NUMBER_MAX}, inclusive",
-            details={"ArgumentName": "partNumber", "ArgumentValue": number.strip()},
+            details={"ArgumentName": "partNumber", "ArgumentValue": number},
         )
     checksums = {}
-    for algorithm, element in _ELEMENT_BY_ALGORITHM.items():
-        value = only_text(part, element)
-        if value:
-            if not is_checksum(algorithm, value.strip()):
-                raise _bad_checksum(element)
-            checksums[algorithm] = value.strip()
+    for name, text in told.items():
+        algorithm, value = _ALGORITHM_BY_ELEMENT.get(name), text.strip()
+        if algorithm is not None and value:
+            if not is_checksum(algorithm, value):
+                raise _bad_checksum(name)
+            checksums[algorithm] = value
     if len(checksums) > 1:
         raise _bad_checksum("PartList")
     return ListedPart(int(number), etag.strip().strip('"'), checksums)
+
+
+def _texts(part: Element) -> dict[str, str]:
+    """The texts of a part's elements by name, in one pass: a list has many parts. Elements that mean nothing here are left out."""
+    texts: dict[str, str] = {}
+    for child in part:
+        if child.tag not in _PART_ELEMENTS:
+            continue
+        if child.tag in texts or len(child):
+            raise malformed_xml()
+        texts[child.tag] = child.text or ""
+    return texts
 
 
 def _bad_checksum(name: str) -> S3Error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import secrets
 from collections.abc import Mapping, Sequence
 
 from addon.s3.checksums import CHECKSUM_PREFIX, ExpectedDigests
@@ -87,7 +88,7 @@ class MultipartHandlers:
         await whole_body(_with_a_document(call), bytes_max=CREATE_BODY_BYTES_MAX)
         now_s = self._store.now_s()
         upload = MultipartUpload(
-            upload_id=new_upload_id(now_s),
+            upload_id=new_upload_id(now_s, secrets.token_urlsafe),
             bucket=call.bucket.name,
             key=call.target.key,
             initiated_at_s=int(now_s),

@@ -23,7 +23,7 @@ ODD_TARGETS = [
     "/a/../b/./c",
     "/%7etilde~%C3%A9+plus%2b",
     "/lower%c3%a9",
-    "/?empty=&bare&twice=1&twice=2",
+    "/?versions&empty=&bare&twice=1&twice=2",
     "/k?x-id=GetObject&prefix=a%2Fb&%20=%20",
     "/semi;colon=1,comma'quote!star*()",
     "/100%25",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -129,7 +130,7 @@ def test_a_part_brings_the_uploads_checksum_or_none(declared: str | None, fits: 
 
 
 def test_upload_ids_cannot_be_guessed_and_follow_time() -> None:
-    ids = {new_upload_id(1_800_000_000.0) for _ in range(1000)}
+    ids = {new_upload_id(1_800_000_000.0, secrets.token_urlsafe) for _ in range(1000)}
     assert len(ids) == 1000
     for upload_id in ids:
         assert len(upload_id.partition(".")[2]) >= 43, "256 bits"

