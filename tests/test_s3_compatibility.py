@@ -34,7 +34,7 @@ def rows(section: str) -> Iterator[Row]:
     for line in body.splitlines():
         if not line.startswith("| ") or line.startswith(("| ---", "|---")):
             continue
-        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         assert len(cells) == 4, line
         if cells[1].strip() in VERDICTS:
             yield Row(cells[0].strip("` "), cells[1], tuple(re.findall(r"`([\w/]+\.py::\w+)`", cells[3])))

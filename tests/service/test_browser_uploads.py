@@ -14,6 +14,7 @@ import pytest
 from botocore.config import Config as BotoConfig
 
 from addon.s3.errors import S3Error
+from addon.s3.operations import Operation
 from addon.service.request import S3Request
 from addon.store.records import ObjectRecord
 from tests.service.fixtures import OriginServer
@@ -419,3 +420,13 @@ async def test_fields_that_do_not_come_are_not_waited_for(product: Product, monk
         answered = await reader.readuntil(b"\r\n\r\n")
     writer.close()
     assert answered.startswith(b"HTTP/1.1 400")
+
+
+async def test_forms_share_the_limit_of_uploads_once_they_are_verified(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(product.gateway._service._handlers[Operation.POST_OBJECT].__self__._slots, "_uploads_max", 0)
+    busy = await post(product, presigned("k"))
+    assert (busy.status_code, busy.code, busy.headers["retry-after"]) == (503, "SlowDown", "1")
+    assert (await post(product, {**presigned("k"), "x-amz-signature": "0" * 64})).code == "SignatureDoesNotMatch"
+    await nothing_stored(product)

@@ -225,6 +225,7 @@ async def test_while_a_write_is_under_way_a_copy_is_not_served(product: Product,
     writing = asyncio.create_task(upload.complete())
     try:
         await eventually(lambda: "POST" in dict(product.origin.requests))
+        await eventually(lambda: origin_server.get("k") == b"newer")
         reading = asyncio.create_task(product.send("GET", "k"))
         done, _ = await asyncio.wait({reading}, timeout=0.3)
         assert not done, "it is asked of the origin, which does not answer yet"

@@ -242,6 +242,14 @@ class Bucket(ModelledProduct):
         self.settle()
         self.put_at_origin(key, body, given)
 
+    @rule(key=keys, body=bodies, given=headers)
+    def an_old_object_moves(self, key: str, body: bytes, given: dict[str, str]) -> None:
+        """All the way, so that what follows meets keys which have moved; unless the key is decided here already."""
+        self.settle()
+        self.put_at_origin(key, body, given)
+        self.get((IMAGES, key))
+        self.settle()
+
     @rule(key=keys)
     def origin_forgets(self, key: str) -> None:
         self.settle()
@@ -275,11 +283,16 @@ class Bucket(ModelledProduct):
         body=bodies,
         outcome=st.sampled_from(list(WriteOutcome)),
         arrives=st.booleans(),
-        meanwhile=st.sampled_from(("nothing", "read", "put", "delete", "conditional put")),
+        meanwhile=st.sampled_from(("nothing", "nothing", "read", "put", "delete", "conditional put")),
+        one_that_moved=st.booleans(),
     )
-    def write_past_us(self, key: str, body: bytes, outcome: WriteOutcome, arrives: bool, meanwhile: str) -> None:
+    def write_past_us(
+        self, key: str, body: bytes, outcome: WriteOutcome, arrives: bool, meanwhile: str, one_that_moved: bool
+    ) -> None:
         """Somebody with a key pair of the origin's writes there, through us. `UNKNOWN`: its answer never came, and it may have
         arrived or not."""
+        if one_that_moved and self.model.copied:
+            _, key = min(self.model.copied)
         place = (IMAGES, key)
         writes = self.product.gateway._passages._origin_writes
         write = self.run(writes.begin(IMAGES, key))
