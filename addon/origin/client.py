@@ -7,6 +7,7 @@ line in a log with a URL, and the request target goes out as the bytes that were
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
@@ -169,9 +170,10 @@ class S3Origin:
         return WireRequest(wire.method, wire.target, [*wire.headers, *added])
 
 
+@functools.cache
 def trusted_authorities() -> ssl.SSLContext:
     """The public authorities, and those that this machine trusts besides (OpenSSL's own places, `SSL_CERT_FILE` among them): a
-    bucket's server is often one's own, with a certificate of one's own."""
+    bucket's server is often one's own, with a certificate of one's own. Read once, as that takes a twentieth of a second."""
     context = httpx.create_ssl_context(trust_env=False)
     context.load_default_certs()
     return context

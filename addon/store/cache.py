@@ -96,14 +96,15 @@ class DiskCache:
         try:
             path.parent.mkdir(exist_ok=True)
             aside.write_bytes(block)
-            os.replace(aside, path)
+            # Files come and go under the lock: else one that is evicted while it is written anew would be counted and not there.
+            with self._lock:
+                os.replace(aside, path)
+                self.bytes_held += len(block) - self._sizes.pop(name, 0)
+                self._sizes[name] = len(block)
         except OSError:
             with contextlib.suppress(OSError):
                 aside.unlink(missing_ok=True)
             return False
-        with self._lock:
-            self.bytes_held += len(block) - self._sizes.pop(name, 0)
-            self._sizes[name] = len(block)
         self._evict()
         return True
 
@@ -112,8 +113,7 @@ class DiskCache:
         name = self._name(key)
         with self._lock:
             self.bytes_held -= self._sizes.pop(name, 0)
-        with contextlib.suppress(OSError):
-            (self._folder / name).unlink(missing_ok=True)
+            self._unlink(name)
 
     def _evict(self) -> None:
         while True:
@@ -122,8 +122,11 @@ class DiskCache:
                     return
                 name, size = self._sizes.popitem(last=False)
                 self.bytes_held -= size
-            with contextlib.suppress(OSError):
-                (self._folder / name).unlink(missing_ok=True)
+                self._unlink(name)
+
+    def _unlink(self, name: str) -> None:
+        with contextlib.suppress(OSError):
+            (self._folder / name).unlink(missing_ok=True)
 
     @staticmethod
     def _name(key: BlockKey) -> str:

@@ -1,9 +1,9 @@
 """A page of a listing, merged from the index and the origin, minus what was deleted here.
 
 Both sides are read from the same place on, in UTF-8 byte order. What the index knows of a key goes before what the origin says of
-it; only a copy is shown as the origin shows it, as long as it does, with the owner and the storage class that the site knows. A
-tombstone hides the origin's entry. The origin's page ends at a horizon: beyond it nothing is known, and nothing from the index is
-given out.
+it; only a copy is shown as the origin shows it, with the owner and the storage class that the site knows, as long as the origin
+lists the same ETag: a listing and a read must not speak of different objects. A tombstone hides the origin's entry. The origin's
+page ends at a horizon: beyond it nothing is known, and nothing from the index is given out.
 
 A common prefix that only the origin has is live unless tombstones lie below it. Then it is probed: the origin's keys are walked
 through without delimiter until one has no tombstone. One walk serves all the small prefixes in a row that it passes.
@@ -254,7 +254,10 @@ class _Merge:
             return name, self._theirs[name]
         known = self._known[name]
         if isinstance(known, ListedObject) and known.provenance is Provenance.COPIED_FROM_ORIGIN:
-            return name, self._theirs.get(name, known)
+            theirs = self._theirs.get(name)
+            # The fields of an entry are without its key, so nothing in them but the ETag looks like one.
+            if theirs is not None and known.etag in theirs:
+                return name, theirs
         return name, known
 
     def before(self, name: str) -> str:

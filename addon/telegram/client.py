@@ -4,14 +4,16 @@ Rules:
 - The token is part of every URL, and httpx logs URLs at INFO and hangs the request on its exceptions. So requests go straight to
   an httpx transport, below the client that does both; the library's exceptions are replaced outside any chain (`from None`);
   and descriptions that come from outside have the token cut out. `redaction.py` guards the libraries' own loggers.
-- Nothing here waits, retries or limits: policy is `documents.py`, `files.py` and `limits.py`.
+- Nothing here waits, retries or limits: policy is `documents.py`, `downloads.py` and `limits.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -47,6 +49,12 @@ _FILE_PATH = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~ -]*(/[A-Za-z0-9_~-][A-Za-z
 
 # The connection was not there yet, so the server cannot have seen the request.
 _BEFORE_REQUEST = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+@functools.cache
+def public_authorities() -> ssl.SSLContext:
+    """Whom to trust with the token: the authorities that httpx brings. Read once, as that takes some hundredths of a second."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 @dataclass(frozen=True, slots=True)

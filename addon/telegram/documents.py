@@ -16,7 +16,7 @@ from addon.store.ports import DocumentToSend, TelegramUnavailable
 from addon.store.records import Document
 from addon.telegram.answers import Rejected, SentFile, sent_file
 from addon.telegram.bots import Bots, Pair
-from addon.telegram.client import BotApi, Timeouts
+from addon.telegram.client import BotApi, Timeouts, public_authorities
 from addon.telegram.deletions import REFUSED_RETRY_AFTER_S, delete, discard
 from addon.telegram.downloads import download
 from addon.telegram.errors import (
@@ -288,4 +288,4 @@ def _transport(connections_max: int) -> httpx.AsyncHTTPTransport:
     limits = httpx.Limits(
         max_connections=connections_max, max_keepalive_connections=connections_max, keepalive_expiry=KEEP_ALIVE_S
     )
-    return httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
+    return httpx.AsyncHTTPTransport(trust_env=False, verify=public_authorities(), limits=limits)

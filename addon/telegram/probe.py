@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from addon.store.probe import ProbeResult
-from addon.telegram.client import BotApi, Timeouts
+from addon.telegram.client import BotApi, Timeouts, public_authorities
 from addon.telegram.errors import (
     BadRequest,
     BotApiError,
@@ -43,7 +43,7 @@ async def probe(
     """Try every bot and every chat. `writes` false changes nothing in Telegram (getMe, getChat, getChatMember); true also sends a
     small document to each chat by each bot, edits, pins, unpins, forwards and deletes it. Never raises for what it finds."""
     findings: list[ProbeResult] = []
-    transport = httpx.AsyncHTTPTransport(trust_env=False)
+    transport = httpx.AsyncHTTPTransport(trust_env=False, verify=public_authorities())
     try:
         for number, token in enumerate(bot_tokens, 1):
             try:

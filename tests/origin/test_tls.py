@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from addon.origin.client import S3Origin
+from addon.origin.client import S3Origin, trusted_authorities
 from addon.store.ports import OriginRequest, OriginUnavailable
 from tests.end_to_end.lab.certificates import Certificates, make_certificates
 
@@ -17,6 +17,14 @@ from tests.end_to_end.lab.certificates import Certificates, make_certificates
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(autouse=True)
+def _read_anew() -> Iterator[None]:
+    """Whom to trust is read once in a process."""
+    trusted_authorities.cache_clear()
+    yield
+    trusted_authorities.cache_clear()
 
 
 @pytest.fixture

@@ -149,6 +149,15 @@ async def test_an_entry_tells_of_the_object_that_a_reader_would_get(half_moved: 
     assert listing.field("e", "ETag") != listing.field("a", "ETag")
 
 
+async def test_a_moved_object_is_listed_as_it_is_read_though_the_origin_changed(
+    half_moved: Product, origin_server: OriginServer
+) -> None:
+    origin_server.put("b", b"changed behind our back")
+    listing, answer = await listed(half_moved), await half_moved.send("HEAD", "b")
+    assert listing.field("b", "ETag") == answer.headers["etag"]
+    assert listing.field("b", "Size") == answer.headers["content-length"] == "3"
+
+
 async def test_owners_come_with_v1_and_where_v2_asks_for_them(half_moved: Product) -> None:
     for listing in (await listed(half_moved, v2=False), await listed(half_moved, fetch_owner="true")):
         theirs, ours = listing.field("a", "Owner/ID"), listing.field("d", "Owner/ID")

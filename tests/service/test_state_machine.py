@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     invariant,
@@ -413,6 +413,8 @@ def test_the_product_is_as_the_model(
             max_examples=examples or EXAMPLES,
             stateful_step_count=STEPS,
             derandomize=not examples,
+            # Making a failing example small takes minutes, each time; the long run is where that is worth it.
+            phases=tuple(Phase) if examples else (Phase.explicit, Phase.generate),
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),

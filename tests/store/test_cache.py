@@ -99,7 +99,7 @@ def test_a_folder_that_cannot_be_written_costs_only_the_cache(disk: DiskCache, t
 def test_many_threads_at_once_keep_the_books_right(disk: DiskCache, tmp_path: Path) -> None:
     def work(worker: int) -> None:
         for number in range(200):
-            key = (f"{worker:02d}", number % 4)
+            key = (f"{worker:02d}", number % 4, 10)
             disk.put(key, bytes([worker]) * (number % 9))
             held = disk.get(key)
             assert held is None or set(held) <= {worker}

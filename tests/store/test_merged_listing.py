@@ -18,6 +18,9 @@ from addon.store.ports import IndexUnavailable, OriginUnavailable
 from addon.store.records import Provenance
 
 HERE, COPY, DELETED = "here", "copy", "deleted"
+# A copy of what the origin had before it was changed behind our back.
+OLD_COPY = "old copy"
+ETAG = "theirs"
 PAGES_MAX = 3000
 
 
@@ -32,8 +35,8 @@ def rolled_up(keys: Iterable[str], prefix: str, delimiter: str, after: str) -> l
     return [(name, names[name]) for name in order if name.encode() > after.encode()]
 
 
-def object_of(key: str, provenance: Provenance) -> ListedObject:
-    return ListedObject(key, 1, "etag", 0, "STANDARD", provenance)
+def object_of(key: str, provenance: Provenance, etag: str) -> ListedObject:
+    return ListedObject(key, 1, etag, 0, "STANDARD", provenance)
 
 
 @dataclass
@@ -50,9 +53,12 @@ class ModelIndex:
         if self.fails:
             raise IndexUnavailable("down")
         live = [key for key, state in self.states.items() if state != DELETED]
-        provenance = {HERE: Provenance.WRITTEN_HERE, COPY: Provenance.COPIED_FROM_ORIGIN}
+        copied = Provenance.COPIED_FROM_ORIGIN
+        provenance = {HERE: Provenance.WRITTEN_HERE, COPY: copied, OLD_COPY: copied}
         return [
-            ListedPrefix(name) if key is None else object_of(key, provenance[self.states[key]])
+            ListedPrefix(name)
+            if key is None
+            else object_of(key, provenance[self.states[key]], "old" if self.states[key] == OLD_COPY else ETAG)
             for name, key in rolled_up(live, prefix, delimiter, after)
         ][:limit]
 
@@ -92,7 +98,7 @@ class ModelOrigin:
         else:
             names = rolled_up(self.keys, query.prefix, query.delimiter, after)
         size = min(query.max_keys, self.page_max)
-        return OriginPage([(name, key and f"theirs:{key}") for name, key in names[:size]], len(names) > size)
+        return OriginPage([(name, key and f"{ETAG}:{key}") for name, key in names[:size]], len(names) > size)
 
 
 def expected(origin: Iterable[str], states: dict[str, str], asked: Asked) -> list[tuple[str, str | None]]:
@@ -103,7 +109,7 @@ def expected(origin: Iterable[str], states: dict[str, str], asked: Asked) -> lis
     def whose(key: str | None) -> str | None:
         if key is None:
             return None
-        return "theirs" if key in origin and states.get(key) != HERE else "ours"
+        return "theirs" if key in origin and states.get(key) in (None, COPY) else "ours"
 
     return [(name, whose(key)) for name, key in rolled_up(live, asked.prefix, asked.delimiter, asked.place.after)]
 
@@ -115,7 +121,7 @@ def shown(entries: Iterable[MergedEntry]) -> list[tuple[str, str | None]]:
             assert about.key == name
             found.append((name, "ours"))
         else:
-            assert about in (None, f"theirs:{name}")
+            assert about in (None, f"{ETAG}:{name}")
             found.append((name, about and "theirs"))
     return found
 
@@ -146,7 +152,7 @@ async def all_pages(
 
 TEXT = st.text(alphabet="ab/é\U0001f600", min_size=1, max_size=6)
 KEYS = st.one_of(TEXT, st.builds("{}/{}".format, st.sampled_from("abc"), TEXT))
-STATES = st.sampled_from([HERE, COPY, DELETED, DELETED, DELETED])
+STATES = st.sampled_from([HERE, COPY, OLD_COPY, DELETED, DELETED, DELETED])
 
 
 @st.composite
@@ -284,7 +290,7 @@ async def test_what_only_the_index_has_is_shown_beside_the_origins_page() -> Non
 
 @pytest.mark.parametrize(
     "page",
-    [OriginPage([], True), OriginPage([("a", "theirs:a")], True)],
+    [OriginPage([], True), OriginPage([("a", f"{ETAG}:a")], True)],
     ids=["truncated and empty", "the same page again"],
 )
 async def test_an_origin_that_does_not_get_on_is_an_error(page: OriginPage) -> None:

@@ -141,7 +141,7 @@ async def test_the_index_does_not_commit(
     for error in (IndexUnavailable("the index's disk is full"), RuntimeError("a defect")):
         with monkeypatch.context() as broken:
 
-            async def fail(*_: object, error: Exception = error) -> None:
+            async def fail(*_: object, error: Exception = error, **__: object) -> None:
                 raise error
 
             broken.setattr(type(written.index), "put_object", fail)
