@@ -9,18 +9,18 @@ from addon.s3.errors import S3Error
 
 
 class UploadSlots:
-    """`uploads_max` uploads run at once; more are told to slow down."""
+    """`uploads_max` uploads run at once; more are told to slow down. `taken` are under way."""
 
     def __init__(self, uploads_max: int) -> None:
-        self._uploads_max, self._uploads = uploads_max, 0
+        self._uploads_max, self.taken = uploads_max, 0
 
     @contextlib.contextmanager
     def one(self) -> Iterator[None]:
         """Hold a slot. Raises SlowDown where none is free."""
-        if self._uploads >= self._uploads_max:
+        if self.taken >= self._uploads_max:
             raise S3Error("SlowDown", "Please reduce your request rate.", headers={"Retry-After": "1"})
-        self._uploads += 1
+        self.taken += 1
         try:
             yield
         finally:
-            self._uploads -= 1
+            self.taken -= 1

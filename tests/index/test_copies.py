@@ -276,6 +276,7 @@ async def test_counts_and_jobs_are_those_of_one_bucket(index: Index) -> None:
         "objects": 2,
         "bytes": 30,
         "tombstones": 1,
+        "uploads": 0,
         "waiting": 1,
         "running": 1,
         "failed": 1,

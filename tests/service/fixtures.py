@@ -42,6 +42,8 @@ class OriginServer:
         for bucket in ORIGIN_BUCKETS:
             for listed in self.s3.list_objects_v2(Bucket=bucket).get("Contents", []):
                 self.s3.delete_object(Bucket=bucket, Key=listed["Key"])
+            for begun in self.s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []):
+                self.s3.abort_multipart_upload(Bucket=bucket, Key=begun["Key"], UploadId=begun["UploadId"])
 
     def put(self, key: str, body: bytes, bucket: str = "images-there", **more: Any) -> str:
         """Returns the ETag without quotes."""

@@ -19,6 +19,8 @@ import httpx
 from addon.composition import compose
 from addon.config import load_config
 from addon.proxy.gateway import Gateway
+from addon.s3.operations import Operation
+from addon.service.upload_slots import UploadSlots
 from addon.standin.server import StandIn
 from addon.standin.switches import Switches
 from addon.store.object_store import ObjectStore
@@ -77,6 +79,11 @@ class Product:
     @property
     def store(self) -> ObjectStore:
         return self.gateway._store
+
+    @property
+    def upload_slots(self) -> UploadSlots:
+        """What bounds the uploads under way."""
+        return self.gateway._service._handlers[Operation.PUT_OBJECT].__self__._slots  # type: ignore[attr-defined]
 
     @property
     def index(self) -> Index:

@@ -17,7 +17,6 @@ from awscrt import checksums as crt
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import ClientError
 
-from addon.s3.operations import Operation
 from addon.store.layout import extent_bytes_max
 from addon.store.records import BLOCK_BYTES, ObjectRecord, Tombstone
 from addon.telegram.documents import DOCUMENT_BYTES_MAX
@@ -432,8 +431,7 @@ async def test_more_uploads_than_there_is_room_for_are_told_to_slow_down(product
         return (await product.send_as_is("PUT", target, signed.headers, slowly())).status_code
 
     uploads = [asyncio.create_task(upload(number)) for number in range(64)]
-    slots = product.gateway._service._handlers[Operation.PUT_OBJECT].__self__._slots  # type: ignore[attr-defined]
-    await eventually(lambda: slots._uploads == 64)
+    await eventually(lambda: product.upload_slots.taken == 64)
     refused = await product.send("PUT", "one-more", body=b"x")
     assert (refused.status_code, refused.code, refused.headers["retry-after"]) == (503, "SlowDown", "1")
     held.set()

@@ -132,11 +132,10 @@ async def test_slow_clients_do_not_keep_others_waiting(written: Product) -> None
 
         for _ in range(60):
             group.create_task(trickle())
-        handlers = next(iter(written.gateway._service._native.values())).__self__  # type: ignore[attr-defined]
-        await eventually(lambda: handlers._uploads == 60)
+        await eventually(lambda: written.upload_slots.taken == 60)
         assert (await written.send("GET", "k")).content == OLD
         assert (await written.send("PUT", "other", body=b"new")).status_code == 200
         assert (await written.send("DELETE", "other")).status_code == 204
         stop.set()
-    await eventually(lambda: handlers._uploads == 0)
+    await eventually(lambda: written.upload_slots.taken == 0)
     assert (await written.send("GET", "k")).content == OLD
