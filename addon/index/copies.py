@@ -14,6 +14,7 @@ from dataclasses import replace
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, insert, select, tuple_, update
 
 from addon.index import documents, objects
+from addon.index.migration_queries import below
 from addon.index.numbers import next_numbers
 from addon.index.origin_writes import is_being_written
 from addon.index.rows import copy_job_of, key_bytes
@@ -22,6 +23,8 @@ from addon.store.records import CopyJob, CopyOrder, CopyState, NewObject, Object
 
 # Each place is two parameters, and a statement of SQLite before 3.32 takes 999.
 PLACES_PER_STATEMENT_MAX = 200
+# What is leased first: keys that somebody read, then those that a sweep listed.
+RANK_OF_READS, RANK_OF_SWEEP = 0, 1
 # A reason is for people; the end of a longer one is cut off.
 REASON_CHARS_MAX = 1000
 
@@ -51,6 +54,9 @@ def _enqueue(connection: Connection, wanted: dict[tuple[str, bytes], bool], now_
         if job.state != CopyState.FAILED.value:
             if wanted.pop(place):
                 objects.grant_to_job(connection, job.bucket, job.key.decode())
+            if job.rank != RANK_OF_READS:
+                # A sweep had listed it; now somebody waits for it.
+                connection.execute(update(copy_jobs).where(copy_jobs.c.job_id == job.job_id).values(rank=RANK_OF_READS))
             continue
         # Ordered anew under a new number: whoever still holds a lease of the old order has lost it.
         connection.execute(delete(copy_jobs).where(copy_jobs.c.job_id == job.job_id))
@@ -68,6 +74,8 @@ def _enqueue(connection: Connection, wanted: dict[tuple[str, bytes], bool], now_
             "not_before_s": now_s,
             "anonymous_read": anonymous_read,
             "reason": "",
+            "rank": RANK_OF_READS,
+            "size": 0,
         }
         for offset, ((bucket, key), anonymous_read) in enumerate(wanted.items())
     ]
@@ -81,9 +89,22 @@ def _parts(wanted: dict[tuple[str, bytes], bool]) -> Iterator[dict[tuple[str, by
         yield part
 
 
-def lease_copy(connection: Connection, now_s: float, lease_s: float) -> CopyJob | None:
+def lease_copy(connection: Connection, now_s: float, lease_s: float, rank_max: int) -> CopyJob | None:
     """See `Index.lease_copy`. A job whose key is being written at the origin waits until that has ended: it could not commit."""
-    row = _first_due(connection, CopyState.RUNNING, now_s) or _first_due(connection, CopyState.WAITING, now_s)
+    return _lease(connection, now_s, lease_s, [copy_jobs.c.rank <= rank_max])
+
+
+def lease_swept(connection: Connection, bucket: str, prefix: str, now_s: float, lease_s: float) -> CopyJob | None:
+    """See `MigrationIndex.lease_swept`."""
+    return _lease(connection, now_s, lease_s, [copy_jobs.c.bucket == bucket, *below(copy_jobs.c.key, prefix)])
+
+
+def _lease(
+    connection: Connection, now_s: float, lease_s: float, among: Sequence[ColumnElement[bool]]
+) -> CopyJob | None:
+    row = _first_due(connection, CopyState.RUNNING, now_s, among) or _first_due(
+        connection, CopyState.WAITING, now_s, among
+    )
     if row is None:
         return None
     job = replace(copy_job_of(row), state=CopyState.RUNNING, attempts=row.attempts + 1, not_before_s=now_s + lease_s)
@@ -140,11 +161,13 @@ def _is_leased_as(job: CopyJob) -> ColumnElement[bool]:
     )
 
 
-def _first_due(connection: Connection, state: CopyState, now_s: float) -> Row[tuple[object, ...]] | None:
+def _first_due(
+    connection: Connection, state: CopyState, now_s: float, among: Sequence[ColumnElement[bool]]
+) -> Row[tuple[object, ...]] | None:
     return connection.execute(
         select(copy_jobs)
-        .where(copy_jobs.c.state == state.value, copy_jobs.c.not_before_s <= now_s, ~_IS_BEING_WRITTEN)
-        .order_by(copy_jobs.c.not_before_s, copy_jobs.c.job_id)
+        .where(copy_jobs.c.state == state.value, copy_jobs.c.not_before_s <= now_s, ~_IS_BEING_WRITTEN, *among)
+        .order_by(copy_jobs.c.rank, copy_jobs.c.not_before_s, copy_jobs.c.job_id)
         .limit(1)
     ).one_or_none()
 

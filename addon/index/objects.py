@@ -77,12 +77,13 @@ def put_object(
 def insert_object(connection: Connection, new: NewObject, now_s: float) -> ObjectRecord:
     """Make `new` the object of a key that has neither object nor tombstone, and take its documents into use."""
     generation = next_number(connection)
-    connection.execute(insert(keys), object_row(new, generation))
+    checked_at_s = int(now_s) if new.provenance is Provenance.COPIED_FROM_ORIGIN else 0
+    connection.execute(insert(keys), object_row(new, generation, checked_at_s=checked_at_s))
     documents.take_into_use(connection, new.extents, now_s)
     if new.extents:
         owner = {"bucket": new.bucket, "key": key_bytes(new.key)}
         connection.execute(insert(extents), extent_rows(owner, new.extents))
-    return record_of(new, generation)
+    return record_of(new, generation, checked_at_s)
 
 
 def copy_object(

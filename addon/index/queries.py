@@ -46,6 +46,7 @@ KEY_STATE = (
         _once(keys.c.checksums),
         _once(keys.c.tags),
         keys.c.parts_count,
+        keys.c.checked_at_s,
         extents.c.offset,
         extents.c.length,
         extents.c.block_sha256s,

@@ -38,7 +38,7 @@ def key_batches(stored_keys: Sequence[bytes]) -> Iterator[list[bytes]]:
         yield list(stored_keys[start : start + KEYS_PER_STATEMENT_MAX])
 
 
-def object_row(new: NewObject, generation: int, *, parts_count: int = 0) -> dict[str, Any]:
+def object_row(new: NewObject, generation: int, *, parts_count: int = 0, checked_at_s: int = 0) -> dict[str, Any]:
     """The row of `keys` for an object."""
     return {
         "bucket": new.bucket,
@@ -54,6 +54,8 @@ def object_row(new: NewObject, generation: int, *, parts_count: int = 0) -> dict
         "checksums": json_text(new.checksums),
         "tags": json_text(new.tags),
         "parts_count": parts_count,
+        "checked_at_s": checked_at_s,
+        "verified_at_s": 0,
     }
 
 
@@ -73,6 +75,8 @@ def tombstone_row(tombstone: Tombstone) -> dict[str, Any]:
         "checksums": "{}",
         "tags": "{}",
         "parts_count": 0,
+        "checked_at_s": 0,
+        "verified_at_s": 0,
     }
 
 
@@ -138,7 +142,7 @@ def part_row(upload_id: str, part: NewPart, generation: int) -> dict[str, Any]:
     }
 
 
-def record_of(new: NewObject, generation: int) -> ObjectRecord:
+def record_of(new: NewObject, generation: int, checked_at_s: int) -> ObjectRecord:
     """The record that an object becomes once it has its generation."""
     return ObjectRecord(
         bucket=new.bucket,
@@ -153,6 +157,7 @@ def record_of(new: NewObject, generation: int) -> ObjectRecord:
         checksums=dict(new.checksums),
         extents=tuple(new.extents),
         tags=dict(new.tags),
+        checked_at_s=checked_at_s,
     )
 
 
@@ -161,7 +166,7 @@ def key_state_of(bucket: str, key: str, rows: Sequence[Sequence[Any]]) -> Object
     if not rows:
         return None
     kind, generation, modified_at_s, size, etag, provenance, anonymous_read, headers, checksums = rows[0][:9]
-    tags, parts_count = rows[0][9:11]
+    tags, parts_count, checked_at_s = rows[0][9:12]
     if kind == KIND_TOMBSTONE:
         return Tombstone(bucket, key, generation, modified_at_s)
     return ObjectRecord(
@@ -176,10 +181,11 @@ def key_state_of(bucket: str, key: str, rows: Sequence[Sequence[Any]]) -> Object
         headers=json.loads(headers),
         checksums=json.loads(checksums),
         extents=tuple(
-            Extent(Document(*row[14:]), row[11], row[12], bytes(row[13])) for row in rows if row[11] is not None
+            Extent(Document(*row[15:]), row[12], row[13], bytes(row[14])) for row in rows if row[12] is not None
         ),
         tags=json.loads(tags),
         parts_count=parts_count,
+        checked_at_s=checked_at_s,
     )
 
 

@@ -7,14 +7,15 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
 from addon.index import copies, listings, objects, origin_writes, queries, schema, upload_queries, uploads
+from addon.index.copies import RANK_OF_READS, RANK_OF_SWEEP
 from addon.index.deletions import delete_object, delete_objects
 from addon.index.documents import add_documents, update_file_id
 from addon.index.errors import mapped
+from addon.index.migration_calls import MigrationCalls
 from addon.index.numbers import next_number
 from addon.index.reader import Reader
 from addon.index.sqlite import (
@@ -43,8 +44,6 @@ from addon.store.records import (
     ObjectRecord,
     Tombstone,
 )
-
-T = TypeVar("T")
 
 
 async def open_index(
@@ -116,11 +115,8 @@ def _open(
     return SqlIndex(reader=reader, writer=writer, now_s=now_s)
 
 
-class SqlIndex:
+class SqlIndex(MigrationCalls):
     """Implements `addon.store.ports.Index`; see there for what each method promises. Made by `open_index`."""
-
-    def __init__(self, *, reader: Reader, writer: Writer, now_s: Callable[[], float]) -> None:
-        self._reader, self._writer, self._now_s = reader, writer, now_s
 
     async def key_state(self, bucket: str, key: str) -> ObjectRecord | Tombstone | None:
         state = await self._reader.point(lambda connection: queries.short_key_state(connection, bucket, key))
@@ -251,8 +247,8 @@ class SqlIndex:
     async def enqueue_copies(self, orders: Sequence[CopyOrder], *, now_s: float) -> int:
         return await self._write(copies.enqueue_copies, orders, now_s)
 
-    async def lease_copy(self, *, now_s: float, lease_s: float) -> CopyJob | None:
-        return await self._write(copies.lease_copy, now_s, lease_s)
+    async def lease_copy(self, *, now_s: float, lease_s: float, with_swept: bool = True) -> CopyJob | None:
+        return await self._write(copies.lease_copy, now_s, lease_s, RANK_OF_SWEEP if with_swept else RANK_OF_READS)
 
     async def extend_lease(self, job: CopyJob, *, now_s: float, lease_s: float) -> bool:
         return await self._write(copies.extend_lease, job, now_s, lease_s)
@@ -274,9 +270,6 @@ class SqlIndex:
     async def close(self) -> None:
         await asyncio.to_thread(self._writer.close)
         await asyncio.to_thread(self._reader.close)
-
-    async def _write(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await self._writer.run(lambda connection: work(connection, *arguments))
 
 
 class _RolledBack(Exception):

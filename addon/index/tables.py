@@ -13,6 +13,7 @@ Decisions:
   there are of the other kind.
 - An upload that was completed keeps its row, without parts, until it expires: the same completion is answered alike when it comes
   again.
+- Copies that somebody waits for are leased before those of a sweep (`rank`), of which there may be a million.
 - One counter numbers generations, jobs and writes: numbers are never used again, also after the rows are gone.
 """
 
@@ -58,6 +59,9 @@ keys = Table(
     Column("tags", Text, nullable=False, server_default="{}"),
     # Of an object that was uploaded in parts; 0 for any other.
     Column("parts_count", Integer, nullable=False, server_default="0"),
+    # Of a copy: when the origin was last known to hold the same, and when the two were last compared; 0 for never.
+    Column("checked_at_s", BigInteger, nullable=False, server_default="0"),
+    Column("verified_at_s", BigInteger, nullable=False, server_default="0"),
     Index("keys_by_kind", "bucket", "kind", "key"),
     sqlite_with_rowid=False,
 )
@@ -168,8 +172,12 @@ copy_jobs = Table(
     Column("not_before_s", Float, nullable=False),
     Column("anonymous_read", Boolean, nullable=False),
     Column("reason", Text, nullable=False),
+    # 0 where somebody read the key, 1 where a sweep listed it: those come later.
+    Column("rank", Integer, nullable=False, server_default="0"),
+    # In bytes, as the origin listed it; 0 where nobody knows.
+    Column("size", BigInteger, nullable=False, server_default="0"),
     Index("copy_jobs_by_key", "bucket", "key", unique=True),
-    Index("copy_jobs_by_time", "state", "not_before_s", "job_id"),
+    Index("copy_jobs_by_time", "state", "rank", "not_before_s", "job_id"),
 )
 
 origin_writes = Table(
@@ -182,6 +190,32 @@ origin_writes = Table(
     # A later write decided the key, so this one's end no longer does. It still keeps copies from committing.
     Column("overruled", Boolean, nullable=False),
     Index("origin_writes_by_key", "bucket", "key"),
+)
+
+bucket_facts = Table(
+    "bucket_facts",
+    metadata,
+    Column("bucket", Text, primary_key=True),
+    # Null while its origin is asked.
+    Column("retired_at_s", Float),
+    # The last walk through the origin's whole listing, how far it got, and what it has listed so far.
+    Column("sweep_began_at_s", Float),
+    Column("sweep_ended_at_s", Float),
+    Column("sweep_after", LargeBinary, nullable=False),
+    Column("listed_objects", BigInteger, nullable=False),
+    Column("listed_bytes", BigInteger, nullable=False),
+    # The last comparison of the whole bucket.
+    Column("verified_at_s", Float),
+    Column("verified_deep", Boolean, nullable=False),
+    Column("compared_objects", BigInteger, nullable=False),
+    Column("differed_objects", BigInteger, nullable=False),
+)
+
+proxies = Table(
+    "proxies",
+    metadata,
+    Column("proxy_id", Text, primary_key=True),
+    Column("seen_at_s", Float, nullable=False),
 )
 
 counters = Table(

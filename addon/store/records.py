@@ -56,7 +56,8 @@ class ObjectRecord:
     `checksums` are the values behind `x-amz-checksum-*` (key: `crc32`, `crc32c`, `crc64nvme`, `sha1`, `sha256`; base64 text),
     plus `type` (`FULL_OBJECT` or `COMPOSITE`) where known. `anonymous_read` says that anyone may read it: it was stored with
     `x-amz-acl: public-read`, or the origin served it to an anonymous client. `tags` are its object tags. `parts_count` is the
-    number of parts of a multipart upload made here, 0 for any other object.
+    number of parts of a multipart upload made here, 0 for any other object. `checked_at_s` says of a copy when the origin was last
+    known to hold the same object (whole UNIX seconds); 0 where nobody knows, and of what was written here.
     """
 
     bucket: str
@@ -72,6 +73,7 @@ class ObjectRecord:
     extents: Sequence[Extent] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     parts_count: int = 0
+    checked_at_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
