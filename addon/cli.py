@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import sys
 from importlib.metadata import version as package_version
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from addon.checks import check_all
-from addon.config import ConfigError, find_config_path, load_config
+from addon.commands import running
+from addon.commands.output import console
 from addon.standin import command as standin_command
 from addon.store.probe import ProbeResult
 
@@ -25,14 +22,14 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # they hold tokens and keys
     help="Keeps an S3 bucket's objects in Telegram. The proxy itself runs as: mitmdump -s addon/tgstore.py",
 )
-console = Console(highlight=False, soft_wrap=True)
-
 ConfigOption = Annotated[
     str | None,
     typer.Option(
         "--config", "-c", help="The configuration file; else TGSTORE_CONFIG, else config.toml in this folder."
     ),
 ]
+
+JsonOption = Annotated[bool, typer.Option("--json", help="For machines: one JSON document in a line.")]
 
 
 @app.command()
@@ -46,12 +43,7 @@ def check(
 
     Sends a small document to each chat by each bot, edits, pins and deletes it.
     """
-    try:
-        settings = load_config(find_config_path(config, os.environ, Path.cwd()), os.environ)
-    except ConfigError as error:
-        console.print(escape(str(error)), style="red")
-        raise typer.Exit(1) from None
-    results = asyncio.run(check_all(settings, telegram_writes=not quiet))
+    results = running.run(check_all(running.settings(config), telegram_writes=not quiet))
     for result in results:
         if not (quiet and result.ok):
             console.print(_line(result))
@@ -60,6 +52,24 @@ def check(
         f"{len(results) - failed} of {len(results)} are right." if failed else f"All {len(results)} are right."
     )
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def status(
+    buckets: Annotated[list[str] | None, typer.Argument(metavar="[BUCKET]...", help="Else all buckets.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    watch: Annotated[
+        float | None, typer.Option("--watch", "-w", min=0.1, metavar="SECONDS", help="Again and again, until Ctrl-C.")
+    ] = None,
+    named: Annotated[int, typer.Option("--named", min=0, help="So many failed and skipped keys are named.")] = 20,
+) -> None:
+    """Say where buckets stand: what has moved, waits, failed or was skipped and why, and what was verified when."""
+    from addon.commands.status import show_status
+
+    settings = running.settings(config)
+    names = [running.bucket_of(settings, name).name for name in buckets or [bucket.name for bucket in settings.buckets]]
+    running.run(show_status(settings, names, as_json=as_json, watch_s=watch, named_max=named))
 
 
 def _line(result: ProbeResult) -> str:

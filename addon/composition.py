@@ -8,11 +8,9 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
-from addon.checks import check_all, make_origin
+from addon.checks import check_all
 from addon.config import Bucket as ConfiguredBucket
 from addon.config import Config
-from addon.index.sql_index import open_index
-from addon.origin.client import S3Origin
 from addon.proxy.gateway import Gateway
 from addon.proxy.passage import Passages
 from addon.proxy.switch import Switch
@@ -44,13 +42,11 @@ from addon.service.server import LoopbackServer
 from addon.service.tags import TagHandlers
 from addon.service.upload_listing import UploadListing
 from addon.service.upload_slots import UploadSlots
-from addon.store.cache import DiskCache, MemoryCache
-from addon.store.copier import Copier, CopyLimits
+from addon.storage import copy_limits, open_storage
+from addon.store.copier import Copier
 from addon.store.expiry import UploadExpiry
 from addon.store.object_store import ObjectStore
-from addon.store.ports import Documents, Index, IndexUnavailable
-from addon.store.reader import Admission, Reader
-from addon.telegram.documents import TelegramDocuments
+from addon.store.ports import Origin
 
 logger = logging.getLogger(__name__)
 
@@ -60,21 +56,14 @@ UPLOADS_MAX = 64
 async def compose(config: Config) -> Gateway:
     """Build and start everything. Raises what stands in the way; then nothing is left running."""
     async with AsyncExitStack() as stack:
-        index = await open_index(config.index.url)
-        stack.push_async_callback(index.close)
-        documents = _documents(config, index)
-        stack.push_async_callback(documents.close)
-        origins = {bucket.name: make_origin(bucket) for bucket in config.buckets}
-        for origin in origins.values():
-            if origin is not None:
-                stack.push_async_callback(origin.close)
-        store = await _object_store(config, index, documents, origins)
+        storage = await open_storage(config, stack)
+        index, origins, store = storage.index, storage.origins, storage.store
         cut_off = await index.resolve_cut_off_origin_writes()
         if cut_off:
             logger.warning(
                 "%d writes to the origin were cut off by the last stop; copies of their keys were forgotten", cut_off
             )
-        copier = Copier(store, origins, _copy_limits(config))
+        copier = Copier(store, origins, copy_limits(config))
         gateway = _gateway(config, store, origins, copier, stack)
         expiry = UploadExpiry(store, expire_after_s=config.multipart.expire_after_s)
         expiry.start()
@@ -88,50 +77,10 @@ async def compose(config: Config) -> Gateway:
     return gateway
 
 
-def _documents(config: Config, index: Index) -> TelegramDocuments:
-    documents = TelegramDocuments(
-        config.telegram.api_url,
-        [token.get_secret_value() for token in config.telegram.bot_tokens],
-        config.telegram.chat_ids,
-        send_wait_s_max=config.telegram.send_wait_s_max,
-    )
-    remembering: set[asyncio.Task[None]] = set()
-
-    async def remember_soon(document_id: str, bot_id: int, file_id: str) -> None:
-        try:
-            await index.update_file_id(document_id, bot_id=bot_id, file_id=file_id)
-        except IndexUnavailable as failure:
-            logger.warning("a file_id that was won again could not be remembered: %s", failure)
-
-    def remember(document_id: str, bot_id: int, file_id: str) -> None:
-        task = asyncio.create_task(remember_soon(document_id, bot_id, file_id))
-        remembering.add(task)
-        task.add_done_callback(remembering.discard)
-
-    documents.on_new_file_id(remember)
-    return documents
-
-
-async def _object_store(
-    config: Config, index: Index, documents: Documents, origins: Mapping[str, S3Origin | None]
-) -> ObjectStore:
-    disk = DiskCache(config.cache.dir, config.cache.bytes_max)
-    admission = Admission.for_caches(
-        memory_bytes_max=config.cache.memory_bytes_max, disk_bytes_max=config.cache.bytes_max
-    )
-    reader = Reader(documents, MemoryCache(config.cache.memory_bytes_max), disk, admission)
-    store = ObjectStore(
-        index=index, documents=documents, reader=reader, origins=origins, spool_dir=config.service.spool_dir
-    )
-    await asyncio.to_thread(disk.open)
-    await asyncio.to_thread(store.open)
-    return store
-
-
 def _gateway(
     config: Config,
     store: ObjectStore,
-    origins: Mapping[str, S3Origin | None],
+    origins: Mapping[str, Origin | None],
     copier: Copier,
     stack: AsyncExitStack,
 ) -> Gateway:
@@ -234,16 +183,6 @@ def _bucket(bucket: ConfiguredBucket) -> Bucket:
         origin_bucket=origin.bucket if origin is not None else None,
         cors=None if bucket.cors is None else tuple(CorsRule(**dict(rule)) for rule in bucket.cors),
         region=origin.region if origin is not None else DEFAULT_REGION,
-    )
-
-
-def _copy_limits(config: Config) -> CopyLimits:
-    return CopyLimits(
-        concurrency=config.copies.concurrency,
-        object_bytes_max=config.service.object_bytes_max,
-        attempts_max=config.copies.attempts_max,
-        retry_delay_s_min=config.copies.retry_delay_s_min,
-        retry_delay_s_max=config.copies.retry_delay_s_max,
     )
 
 

@@ -69,13 +69,13 @@ def test_a_wrong_setting_is_said_with_file_key_value_and_what_was_expected(folde
     done = run("check", "--config", str(path), cwd=tmp_path)
     assert done.returncode == 1
     for part in (str(path), "cache.bytes_max", "much", "expected"):
-        assert part in done.stdout
+        assert part in done.stderr
 
 
 def test_without_a_configuration_it_says_what_to_do(tmp_path: Path) -> None:
     done = run("check", cwd=tmp_path)
     assert done.returncode == 1
-    assert "config.example.toml" in done.stdout
+    assert "config.example.toml" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["standin", "--help"]])

@@ -1,0 +1,8 @@
+"""What the `tgstore` commands do; `cli.py` says what they are called and what they take.
+
+    running.py       settings, exit status, and how a command is stopped
+    output.py        what people read on a terminal or in a log, and what machines read
+    status.py        where a bucket stands on its way
+
+A module is imported when its command runs, so that `tgstore --help` is quick.
+"""

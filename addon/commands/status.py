@@ -1,0 +1,115 @@
+"""`tgstore status`: where each bucket stands on its way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from addon.commands.output import console, duration_text, printable, say, say_json, size_text
+from addon.config import Config
+from addon.index.sql_index import open_index
+from addon.store.bucket_status import BucketStatus, bucket_status, obstacles
+from addon.store.migration import Amount
+
+UNFINISHED_NAMED_MAX = 20
+
+
+async def show_status(
+    config: Config, buckets: Sequence[str], *, as_json: bool, watch_s: float | None, named_max: int
+) -> None:
+    """Say where these buckets stand, once or every `watch_s` seconds until the command is stopped."""
+    index = await open_index(config.index.url)
+    has_origin = {bucket.name: bucket.origin is not None for bucket in config.buckets}
+    try:
+        while True:
+            found = [
+                await bucket_status(index, index, name, has_origin=has_origin[name], named_max=named_max)
+                for name in buckets
+            ]
+            orphans = await index.orphans()
+            if as_json:
+                say_json({"buckets": [status.as_json() for status in found], "orphans": orphans_json(orphans)})
+            else:
+                if watch_s is not None and console.is_terminal:
+                    console.clear()
+                for line in lines_of(found, orphans, now_s=time.time()):
+                    say(line)
+            if watch_s is None:
+                return
+            await asyncio.sleep(watch_s)
+    finally:
+        await index.close()
+
+
+def orphans_json(orphans: Amount) -> dict[str, int]:
+    """Documents that nothing uses, for machines."""
+    return {"documents": orphans.objects, "size": orphans.size}
+
+
+def lines_of(found: Sequence[BucketStatus], orphans: Amount, *, now_s: float) -> list[str]:
+    """The same for people."""
+    lines: list[str] = []
+    for status in found:
+        lines += [*_lines_of_bucket(status, now_s), ""]
+    lines.append(f"documents that nothing uses: {_amount(orphans)}")
+    return lines
+
+
+def _lines_of_bucket(status: BucketStatus, now_s: float) -> list[str]:
+    totals = status.totals
+    rows = [
+        ("moved", _amount(totals.moved)),
+        ("written here", _amount(totals.written)),
+        ("deleted here", str(totals.tombstones)),
+        ("waiting", f"{_amount(totals.waiting)}, {totals.running} of them being copied"),
+        ("failed", _amount(totals.failed)),
+        ("skipped", _amount(totals.skipped)),
+        ("open uploads", str(totals.uploads)),
+        ("last sweep", _sweep(status, now_s)),
+        ("verified", _verification(status, now_s)),
+        ("origin", _origin(status, now_s)),
+    ]
+    lines = [f"bucket {status.bucket}", *(f"  {name:<13} {text}" for name, text in rows)]
+    for job in status.unfinished:
+        lines.append(f"  {job.state.value}: {printable(job.key)}: {job.reason}")
+    return lines
+
+
+def _sweep(status: BucketStatus, now_s: float) -> str:
+    sweep = status.facts.sweep
+    if sweep is None:
+        return "never"
+    listed = _amount(Amount(sweep.listed_objects, sweep.listed_bytes))
+    if sweep.ended_at_s is None:
+        return f"listed {listed} so far, up to {printable(sweep.after)}"
+    return f"listed {listed}, to the end, {_ago(sweep.ended_at_s, now_s)}"
+
+
+def _verification(status: BucketStatus, now_s: float) -> str:
+    verification, unverified = status.facts.verification, status.totals.unverified.objects
+    left = f"{unverified} moved keys never" if unverified else "all moved keys"
+    if verification is None:
+        return left
+    depth = "bytes read back" if verification.deep else "headers compared"
+    return (
+        f"{left}; last {_ago(verification.at_s, now_s)}: {verification.compared} compared ({depth}), "
+        f"{verification.differed} differed"
+    )
+
+
+def _origin(status: BucketStatus, now_s: float) -> str:
+    if not status.has_origin:
+        return "none"
+    if status.facts.retired_at_s is not None:
+        return f"retired {_ago(status.facts.retired_at_s, now_s)}"
+    in_the_way = obstacles(status.totals, status.facts)
+    return "asked; can be retired" if not in_the_way else f"asked; in the way of its end: {'; '.join(in_the_way)}"
+
+
+def _amount(amount: Amount) -> str:
+    return f"{amount.objects} ({size_text(amount.size)})"
+
+
+def _ago(at_s: float, now_s: float) -> str:
+    return f"{duration_text(max(0.0, now_s - at_s))} ago"

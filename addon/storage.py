@@ -1,0 +1,117 @@
+"""All that keeps objects, put together from the settings: index, Telegram, origins, object store.
+
+The proxy has it, and so do the commands that work on whole buckets, beside a running proxy or without one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from addon.checks import make_origin
+from addon.config import Config
+from addon.index.sql_index import SqlIndex, open_index
+from addon.origin.client import S3Origin
+from addon.store.cache import DiskCache, MemoryCache
+from addon.store.copier import CopyLimits
+from addon.store.object_store import ObjectStore
+from addon.store.ports import Index, IndexUnavailable
+from addon.store.reader import Admission, Reader
+from addon.telegram.documents import TelegramDocuments
+
+logger = logging.getLogger(__name__)
+
+# A command reads each block once; what it keeps at hand is for the blocks of one object.
+COMMAND_MEMORY_BYTES_MAX = 64 << 20
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What is open: the index, each bucket's origin (None where it has none), and the store on top of them."""
+
+    index: SqlIndex
+    origins: Mapping[str, S3Origin | None]
+    store: ObjectStore
+
+
+async def open_storage(config: Config, stack: AsyncExitStack) -> Storage:
+    """Open everything for the proxy; it closes with `stack`. Raises what stands in the way."""
+    disk = DiskCache(config.cache.dir, config.cache.bytes_max)
+    await asyncio.to_thread(disk.open)
+    admission = Admission.for_caches(
+        memory_bytes_max=config.cache.memory_bytes_max, disk_bytes_max=config.cache.bytes_max
+    )
+    memory = MemoryCache(config.cache.memory_bytes_max)
+    return await _open(config, stack, memory, disk, admission, config.service.spool_dir)
+
+
+@contextlib.asynccontextmanager
+async def command_storage(config: Config) -> AsyncIterator[Storage]:
+    """Open everything for a command. Cache and spool folder are the running proxy's alone, so it has a spool folder of its own, and
+    no cache on disk."""
+    async with AsyncExitStack() as stack:
+        config.service.spool_dir.mkdir(parents=True, exist_ok=True)
+        spool_dir = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="command-", dir=config.service.spool_dir))
+        )
+        admission = Admission.for_caches(memory_bytes_max=COMMAND_MEMORY_BYTES_MAX, disk_bytes_max=0)
+        disk = DiskCache(spool_dir / "cache", 0)
+        yield await _open(config, stack, MemoryCache(COMMAND_MEMORY_BYTES_MAX), disk, admission, spool_dir)
+
+
+async def _open(
+    config: Config, stack: AsyncExitStack, memory: MemoryCache, disk: DiskCache, admission: Admission, spool_dir: Path
+) -> Storage:
+    index = await open_index(config.index.url)
+    stack.push_async_callback(index.close)
+    documents = _documents(config, index)
+    stack.push_async_callback(documents.close)
+    origins = {bucket.name: make_origin(bucket) for bucket in config.buckets}
+    for origin in origins.values():
+        if origin is not None:
+            stack.push_async_callback(origin.close)
+    reader = Reader(documents, memory, disk, admission)
+    store = ObjectStore(index=index, documents=documents, reader=reader, origins=origins, spool_dir=spool_dir)
+    await asyncio.to_thread(store.open)
+    return Storage(index, origins, store)
+
+
+def _documents(config: Config, index: Index) -> TelegramDocuments:
+    documents = TelegramDocuments(
+        config.telegram.api_url,
+        [token.get_secret_value() for token in config.telegram.bot_tokens],
+        config.telegram.chat_ids,
+        send_wait_s_max=config.telegram.send_wait_s_max,
+    )
+    remembering: set[asyncio.Task[None]] = set()
+
+    async def remember_soon(document_id: str, bot_id: int, file_id: str) -> None:
+        try:
+            await index.update_file_id(document_id, bot_id=bot_id, file_id=file_id)
+        except IndexUnavailable as failure:
+            logger.warning("a file_id that was won again could not be remembered: %s", failure)
+
+    def remember(document_id: str, bot_id: int, file_id: str) -> None:
+        task = asyncio.create_task(remember_soon(document_id, bot_id, file_id))
+        remembering.add(task)
+        task.add_done_callback(remembering.discard)
+
+    documents.on_new_file_id(remember)
+    return documents
+
+
+def copy_limits(config: Config) -> CopyLimits:
+    """How background copies are made."""
+    return CopyLimits(
+        concurrency=config.copies.concurrency,
+        object_bytes_max=config.service.object_bytes_max,
+        attempts_max=config.copies.attempts_max,
+        retry_delay_s_min=config.copies.retry_delay_s_min,
+        retry_delay_s_max=config.copies.retry_delay_s_max,
+    )
