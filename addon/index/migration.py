@@ -75,6 +75,24 @@ def order_swept(
     return len(new)
 
 
+def forget_unlisted(connection: Connection, bucket: str, listed: Sequence[str], after: str, until: str | None) -> int:
+    """See `MigrationIndex.forget_unlisted`."""
+    between = [copy_jobs.c.key > key_bytes(after)]
+    if until is not None:
+        between.append(copy_jobs.c.key <= key_bytes(until))
+    at_rest = [CopyState.FAILED.value, CopyState.SKIPPED.value]
+    there = {key_bytes(key) for key in listed}
+    rows = connection.execute(
+        select(copy_jobs.c.job_id, copy_jobs.c.key).where(
+            copy_jobs.c.bucket == bucket, copy_jobs.c.state.in_(at_rest), *between
+        )
+    )
+    gone = [{"here_job_id": row.job_id} for row in rows if bytes(row.key) not in there]
+    if gone:
+        connection.execute(delete(copy_jobs).where(copy_jobs.c.job_id == bindparam("here_job_id")), gone)
+    return len(gone)
+
+
 def retry_copies(connection: Connection, bucket: str, states: Sequence[CopyState], now_s: float) -> int:
     """See `MigrationIndex.retry_copies`. Under the same number: nobody holds a lease of a job that has come to rest."""
     retried = connection.execute(

@@ -40,6 +40,9 @@ class MigrationCalls:
     ) -> int:
         return await self._write(migration.order_swept, bucket, tuple(orders), now_s, walk)
 
+    async def forget_unlisted(self, bucket: str, listed: Sequence[str], *, after: str, until: str | None) -> int:
+        return await self._write(migration.forget_unlisted, bucket, tuple(listed), after, until)
+
     async def unknown_among(self, bucket: str, keys: Sequence[str]) -> frozenset[str]:
         return await self._read(migration_queries.unknown_among, bucket, tuple(keys))
 

@@ -6,7 +6,6 @@ written and deleted here merged into it; where the origin refuses, that is the a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -14,26 +13,18 @@ from addon.s3.errors import S3Error
 from addon.s3.listing_answer import fields_of, owner_of, render_listing
 from addon.s3.listing_request import ListingRequest, parse_listing_request
 from addon.s3.operations import Operation
-from addon.s3.origin_listing import (
-    ORIGIN_PAGE_BYTES_MAX,
-    Entry,
-    MalformedPage,
-    OriginPage,
-    OriginQuery,
-    parse_origin_page,
-)
+from addon.s3.origin_listing import Entry, OriginPage, OriginQuery
 from addon.service.authorize import Call
 from addon.service.request import Answer
 from addon.store.listed import ListedObject
 from addon.store.merged_listing import Asked, FetchPage, MergedEntry, MergedPage, merged_page
 from addon.store.object_store import ObjectStore
-from addon.store.ports import Origin, OriginRequest, OriginResponse, OriginUnavailable
+from addon.store.origin_pages import origin_page
+from addon.store.ports import Origin, OriginRefused, OriginUnavailable
 
 # What else a client may ask of a listing, for the origin to answer.
 PASSED_ON = frozenset({"x-amz-expected-bucket-owner", "x-amz-optional-object-attributes", "x-amz-request-payer"})
 
-ERROR_BODY_BYTES_MAX = 8192
-_ERROR_CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,64})</Code>")
 # Refusals that are about our credentials or clock, and nothing that the caller could be told.
 _ABOUT_US = frozenset(
     {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed", "SignatureDoesNotMatch"}
@@ -92,51 +83,22 @@ def _fetch_from(origin: Origin, call: Call) -> FetchPage:
     passed_on = [(name, value) for name, value in call.headers if name in PASSED_ON]
 
     async def fetch(query: OriginQuery) -> OriginPage:
-        request = OriginRequest(
-            "GET", "", query.raw_query, [("accept-encoding", "identity"), *passed_on], anonymous=anonymous
-        )
-        async with origin.send(request) as answer:
-            if answer.status != HTTPStatus.OK:
-                raise await _refusal(answer, anonymous=anonymous)
-            body = await _whole(answer)
         try:
-            return parse_origin_page(body, query)
-        except MalformedPage as reason:
-            raise OriginUnavailable(str(reason)) from None
+            return await origin_page(origin, query, headers=passed_on, anonymous=anonymous)
+        except OriginRefused as refused:
+            raise _refusal(refused, anonymous=anonymous) from None
 
     return fetch
 
 
-async def _whole(answer: OriginResponse) -> bytes:
-    pieces = []
-    size = 0
-    async for piece in answer.body:
-        pieces.append(piece)
-        size += len(piece)
-        if size > ORIGIN_PAGE_BYTES_MAX:
-            raise OriginUnavailable(f"the origin's listing has more than {ORIGIN_PAGE_BYTES_MAX} bytes")
-    return b"".join(pieces)
-
-
-async def _refusal(answer: OriginResponse, *, anonymous: bool) -> S3Error | OriginUnavailable:
-    """What an answer other than 200 means for the caller."""
-    start = bytearray()
-    async for piece in answer.body:
-        start += piece
-        if len(start) >= ERROR_BODY_BYTES_MAX:
-            break
-    found = _ERROR_CODE.search(start[:ERROR_BODY_BYTES_MAX])
-    code = found[1].decode("ascii") if found is not None else ""
-    if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) and (anonymous or code not in _ABOUT_US):
+def _refusal(refused: OriginRefused, *, anonymous: bool) -> S3Error | OriginUnavailable:
+    """What the origin's refusal means for the caller."""
+    if refused.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) and (
+        anonymous or refused.code not in _ABOUT_US
+    ):
         return S3Error("AccessDenied", "Access Denied")
-    if answer.status == HTTPStatus.NOT_FOUND:
+    if refused.status == HTTPStatus.NOT_FOUND:
         return S3Error("NoSuchBucket", "The specified bucket does not exist")
-    if code in ("InvalidArgument", "KeyTooLongError"):
-        return S3Error(code, "The origin does not take an argument of this listing.")
-    said = f"the origin answered {answer.status}{f' {code}' if code else ''} to a listing"
-    return OriginUnavailable(said, retry_after_s=_retry_after_s(answer))
-
-
-def _retry_after_s(answer: OriginResponse) -> float | None:
-    value = (answer.header("retry-after") or "").strip()
-    return float(value) if value.isascii() and value.isdigit() and len(value) <= 5 else None
+    if refused.code in ("InvalidArgument", "KeyTooLongError"):
+        return S3Error(refused.code, "The origin does not take an argument of this listing.")
+    return OriginUnavailable(str(refused))

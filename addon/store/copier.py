@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import logging
 import random
 from collections.abc import Callable, Mapping
@@ -44,6 +45,9 @@ POLL_S = 2.0
 COLLECT_S = 0.1
 # More orders are not collected; the next read of the key orders it again.
 ORDERS_MAX = 10_000
+# Keys that a sweep listed are copied while more than this part of a burst is left: the rest is for uploads of clients and for the
+# copies of what they read, which so never wait for a sweep.
+SWEEP_LEAVES_OF_BURST = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,16 @@ class CopyLimits:
     attempts_max: int
     retry_delay_s_min: float
     retry_delay_s_max: float
+
+
+class Outcome(enum.Enum):
+    """What became of one attempt. `NOT_NEEDED`: a write or a delete decided the key meanwhile."""
+
+    COPIED = "copied"
+    NOT_NEEDED = "not needed"
+    WAITING = "waiting"
+    FAILED = "failed"
+    SKIPPED = "skipped"
 
 
 class CannotCopy(Exception):
@@ -147,31 +161,34 @@ class Copier:
         if delay_s > 0:
             await asyncio.sleep(min(delay_s, POLL_S))
             return True
-        job = await self._store.index.lease_copy(now_s=self._store.now_s(), lease_s=LEASE_S)
+        job = await self._store.index.lease_copy(
+            now_s=self._store.now_s(),
+            lease_s=LEASE_S,
+            with_swept=self._store.burst_share_left() > SWEEP_LEAVES_OF_BURST,
+        )
         if job is None:
             return False
-        await self._run(job)
+        await self.attempt(job)
         return True
 
-    async def _run(self, job: CopyJob) -> None:
-        """One attempt, and what becomes of the job."""
+    async def attempt(self, job: CopyJob) -> Outcome:
+        """Try a leased job once, and put it where it belongs then. Raises `IndexUnavailable`."""
         if job.attempts > self._limits.attempts_max:
             # Nobody put it back after its last attempt: each time the process ended in the middle of it.
-            await self._release(
+            return await self._release(
                 job, CopyState.FAILED, 0.0, f"the process ended during the last of {job.attempts - 1} attempts"
             )
-            return
         try:
             record = await self._copy_while_held(job)
         except CannotCopy as reason:
-            await self._release(job, CopyState.SKIPPED, 0.0, str(reason))
+            return await self._release(job, CopyState.SKIPPED, 0.0, str(reason))
         except IndexUnavailable:
             raise
         except OriginRefused as refusal:
             # Final for this attempt. The next client who reads the key at the origin orders the copy anew.
-            await self._release(job, CopyState.FAILED, 0.0, str(refusal))
+            return await self._release(job, CopyState.FAILED, 0.0, str(refusal))
         except StoreError as failure:
-            await self._try_again(job, failure)
+            return await self._try_again(job, failure)
         except asyncio.CancelledError:
             with contextlib.suppress(IndexUnavailable):
                 await self._release(job, CopyState.WAITING, self._store.now_s(), "stopped")
@@ -179,10 +196,10 @@ class Copier:
         except Exception as defect:
             # Counted like any failure, so that a key which always fails comes to rest with its reason.
             logger.exception("a background copy failed in an unforeseen way")
-            await self._try_again(job, defect)
-        else:
-            outcome = "copied" if record is not None else "not copied: the key was written or deleted meanwhile"
-            logger.info("%s/%s: %s", job.bucket, job.key.encode("unicode_escape").decode(), outcome)
+            return await self._try_again(job, defect)
+        said = "copied" if record is not None else "not copied: the key was written or deleted meanwhile"
+        logger.info("%s/%s: %s", job.bucket, job.key.encode("unicode_escape").decode(), said)
+        return Outcome.COPIED if record is not None else Outcome.NOT_NEEDED
 
     async def _copy_while_held(self, job: CopyJob) -> object | None:
         """Copy, and hold on to the job meanwhile; break off as soon as it is gone, because the copy could not commit."""
@@ -249,22 +266,29 @@ class Copier:
                 ),
             )
 
-    async def _try_again(self, job: CopyJob, failure: Exception) -> None:
+    async def _try_again(self, job: CopyJob, failure: Exception) -> Outcome:
         if job.attempts >= self._limits.attempts_max:
-            await self._release(job, CopyState.FAILED, 0.0, f"after {job.attempts} attempts: {_reason(failure)}")
-            return
+            return await self._release(job, CopyState.FAILED, 0.0, f"after {job.attempts} attempts: {_reason(failure)}")
         delay_s = min(self._limits.retry_delay_s_min * 2 ** (job.attempts - 1), self._limits.retry_delay_s_max)
         delay_s *= 0.5 + self._jitter() / 2
         if isinstance(failure, OriginUnavailable | TelegramUnavailable) and failure.retry_after_s is not None:
             delay_s = max(delay_s, min(failure.retry_after_s, self._limits.retry_delay_s_max))
-        await self._release(job, CopyState.WAITING, self._store.now_s() + delay_s, _reason(failure))
+        return await self._release(job, CopyState.WAITING, self._store.now_s() + delay_s, _reason(failure))
 
-    async def _release(self, job: CopyJob, state: CopyState, not_before_s: float, reason: str) -> None:
+    async def _release(self, job: CopyJob, state: CopyState, not_before_s: float, reason: str) -> Outcome:
         if state is not CopyState.WAITING:
             logger.warning(
                 "%s/%s will not be copied: %s", job.bucket, job.key.encode("unicode_escape").decode(), reason
             )
         await self._store.index.release_copy(job, state=state, not_before_s=not_before_s, reason=reason)
+        return _OUTCOMES[state]
+
+
+_OUTCOMES = {
+    CopyState.WAITING: Outcome.WAITING,
+    CopyState.FAILED: Outcome.FAILED,
+    CopyState.SKIPPED: Outcome.SKIPPED,
+}
 
 
 def _reason(failure: Exception) -> str:

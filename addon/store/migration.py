@@ -100,6 +100,10 @@ class MigrationIndex(Protocol):
         read. A job that failed or was skipped stays so. `walk` is remembered in the same transaction. Returns how many were
         newly ordered."""
 
+    async def forget_unlisted(self, bucket: str, listed: Sequence[str], *, after: str, until: str | None) -> int:
+        """The origin lists these keys and no others behind `after`, up to and with `until` (None: to its end). Failed and skipped
+        copies of keys that it does not have any more are forgotten; returns how many."""
+
     async def unknown_among(self, bucket: str, keys: Sequence[str]) -> frozenset[str]:
         """Which of `keys` (1000 at most) have neither object nor tombstone."""
 

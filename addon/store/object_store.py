@@ -81,6 +81,10 @@ class ObjectStore:
         """See `Documents.send_delay_s`."""
         return self._documents.send_delay_s()
 
+    def burst_share_left(self) -> float:
+        """See `Documents.burst_share_left`."""
+        return self._documents.burst_share_left()
+
     async def state(self, bucket: str, key: str) -> ObjectRecord | Tombstone | None:
         """See `Index.key_state`."""
         return await self.index.key_state(bucket, key)

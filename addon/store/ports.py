@@ -63,11 +63,12 @@ class OriginUnavailable(StoreError):
 
 
 class OriginRefused(StoreError):
-    """The origin answered, and the answer is final for this request (403, 404, archive tier, SSE-C, …)."""
+    """The origin answered, and the answer is final for this request (403, 404, archive tier, SSE-C, …). `code` is that of the S3
+    error, where it is known."""
 
-    def __init__(self, message: str, *, status: int) -> None:
+    def __init__(self, message: str, *, status: int, code: str = "") -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.code = status, code
 
 
 class OriginChanged(StoreError):
@@ -283,6 +284,9 @@ class Documents(Protocol):
 
     def send_delay_s(self) -> float:
         """How long a document sent now would wait for its turn, in seconds; `inf` where only the end of another send can tell."""
+
+    def burst_share_left(self) -> float:
+        """Of the documents that may be sent one right after the other, the part that is left (0 … 1)."""
 
     def on_new_file_id(self, remember: Callable[[str, int, str], None]) -> None:
         """Register who is told (document_id, bot_id, file_id) when a file_id was won again."""

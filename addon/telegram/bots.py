@@ -197,6 +197,12 @@ class Bots:
         finally:
             queue.length -= 1
 
+    def burst_share_left(self) -> float:
+        """Of the messages that may go out without any pause between them, the part that is left (0 … 1), over all pairs."""
+        chats = [(pair.bot.bot_id, self.current_chat(pair.chat_id)) for pair in self.pairs]
+        left = sum(self.limits.burst_left(bot_id, chat_id) for bot_id, chat_id in chats)
+        return left / sum(self.limits.rate(chat_id).burst for _, chat_id in chats)
+
     def _queue_s(self, waiting: int, among: Collection[Pair]) -> float:
         """An estimate of how long a queue takes, so that a crowd is told at once instead of being held for the whole wait."""
         chats = [(pair.bot.bot_id, self.current_chat(pair.chat_id)) for pair in among]

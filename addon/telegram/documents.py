@@ -125,6 +125,10 @@ class TelegramDocuments:
         at_s, _ = self._bots.earliest_s(1, self._bots.pairs)
         return max(0.0, at_s - self._time.clock())
 
+    def burst_share_left(self) -> float:
+        """See the port."""
+        return self._bots.burst_share_left()
+
     async def send(self, document: DocumentToSend) -> Document:
         """See the port. Also raises `ValueError` for a document that breaks the port's terms, and `OSError` where its file
         cannot be read."""

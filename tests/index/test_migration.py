@@ -84,6 +84,18 @@ async def test_failed_and_skipped_copies_are_retried(index: Any) -> None:
     assert await index.retry_copies(BUCKET, states=[CopyState.FAILED, CopyState.SKIPPED], now_s=AT_S) == 1
 
 
+async def test_failures_of_keys_that_the_origin_lost_are_forgotten(index: Any) -> None:
+    for key in ("a", "b", "c", "d", "e"):
+        await order(index, key)
+        job = await index.lease_swept(BUCKET, key, now_s=AT_S, lease_s=60)
+        await index.release_copy(job, state=CopyState.FAILED, not_before_s=0, reason="404")
+    await order(index, "b2")
+    assert await index.forget_unlisted(BUCKET, ["c"], after="a", until="d") == 2
+    jobs = await index.copy_jobs(BUCKET, states=list(CopyState), limit=9)
+    assert {job.key for job in jobs} == {"a", "b2", "c", "e"}
+    assert await index.forget_unlisted(BUCKET, [], after="d", until=None) == 1
+
+
 async def test_totals_tell_a_bucket_in_numbers(index: Any) -> None:
     assert await index.totals(BUCKET) == Totals()
     first, _second = await moved(index, "a"), await moved(index, "b")
