@@ -11,7 +11,7 @@ from addon.index.copies import RANK_OF_SWEEP
 from addon.index.numbers import next_numbers
 from addon.index.rows import key_bytes
 from addon.index.tables import bucket_facts, copy_jobs, keys, proxies
-from addon.store.migration import Sweep, SweepOrder, Verification
+from addon.store.migration import Amount, Sweep, SweepOrder, Verification
 from addon.store.records import CopyState, ObjectRecord, Provenance
 
 _OF_BUCKET = bucket_facts.c.bucket == bindparam("here_bucket")
@@ -38,7 +38,7 @@ def begin_sweep(connection: Connection, bucket: str, now_s: float) -> None:
 
 def order_swept(
     connection: Connection, bucket: str, orders: Sequence[SweepOrder], now_s: float, walk: Sweep | None
-) -> int:
+) -> Amount:
     """See `MigrationIndex.order_swept`."""
     wanted = {key_bytes(order.key): order.size for order in orders}
     decided = migration_queries.decided_among(connection, bucket, list(wanted))
@@ -72,7 +72,15 @@ def order_swept(
             listed_objects=walk.listed_objects,
             listed_bytes=walk.listed_bytes,
         )
-    return len(new)
+    return Amount(len(new), sum(wanted[key] for key in new))
+
+
+def take_back_leases(connection: Connection, bucket: str, now_s: float) -> int:
+    """See `MigrationIndex.take_back_leases`."""
+    is_running = (copy_jobs.c.bucket == bucket) & (copy_jobs.c.state == CopyState.RUNNING.value)
+    return connection.execute(
+        update(copy_jobs).where(is_running).values(state=CopyState.WAITING.value, not_before_s=now_s)
+    ).rowcount
 
 
 def forget_unlisted(connection: Connection, bucket: str, listed: Sequence[str], after: str, until: str | None) -> int:

@@ -37,7 +37,7 @@ class MigrationCalls:
 
     async def order_swept(
         self, bucket: str, orders: Sequence[SweepOrder], *, now_s: float, walk: Sweep | None = None
-    ) -> int:
+    ) -> Amount:
         return await self._write(migration.order_swept, bucket, tuple(orders), now_s, walk)
 
     async def forget_unlisted(self, bucket: str, listed: Sequence[str], *, after: str, until: str | None) -> int:
@@ -51,6 +51,12 @@ class MigrationCalls:
 
     async def next_due_s(self, bucket: str, prefix: str) -> float | None:
         return await self._read(migration_queries.next_due_s, bucket, prefix)
+
+    async def waiting(self, bucket: str, prefix: str) -> Amount:
+        return await self._read(migration_queries.waiting, bucket, prefix)
+
+    async def take_back_leases(self, bucket: str, *, now_s: float) -> int:
+        return await self._write(migration.take_back_leases, bucket, now_s)
 
     async def retry_copies(self, bucket: str, *, states: Sequence[CopyState], now_s: float) -> int:
         return await self._write(migration.retry_copies, bucket, tuple(states), now_s)

@@ -141,13 +141,23 @@ def unknown_among(connection: Connection, bucket: str, wanted: Sequence[str]) ->
     return frozenset(key for key in wanted if key_bytes(key) not in decided)
 
 
+def waiting(connection: Connection, bucket: str, prefix: str) -> Amount:
+    """See `MigrationIndex.waiting`."""
+    count, size = connection.execute(
+        select(func.count(), func.sum(copy_jobs.c.size)).where(*_unfinished(bucket, prefix))
+    ).one()
+    return Amount(count, int(size or 0))
+
+
+def _unfinished(bucket: str, prefix: str) -> list[Any]:
+    states = [CopyState.WAITING.value, CopyState.RUNNING.value]
+    return [copy_jobs.c.bucket == bucket, copy_jobs.c.state.in_(states), *below(copy_jobs.c.key, prefix)]
+
+
 def next_due_s(connection: Connection, bucket: str, prefix: str) -> float | None:
     """See `MigrationIndex.next_due_s`."""
-    unfinished = [CopyState.WAITING.value, CopyState.RUNNING.value]
     due_s = connection.execute(
-        select(func.min(copy_jobs.c.not_before_s)).where(
-            copy_jobs.c.bucket == bucket, copy_jobs.c.state.in_(unfinished), *below(copy_jobs.c.key, prefix)
-        )
+        select(func.min(copy_jobs.c.not_before_s)).where(*_unfinished(bucket, prefix))
     ).scalar_one()
     return None if due_s is None else float(due_s)
 

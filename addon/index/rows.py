@@ -228,6 +228,7 @@ def copy_job_of(row: Row[Any]) -> CopyJob:
         not_before_s=row.not_before_s,
         anonymous_read=row.anonymous_read,
         reason=row.reason,
+        size=row.size,
     )
 
 

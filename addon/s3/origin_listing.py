@@ -206,6 +206,28 @@ def _check(entries: list[Entry], query: OriginQuery) -> None:
             raise MalformedPage("the origin's listing does not group keys by the delimiter")
 
 
+@dataclass(frozen=True, slots=True)
+class EntryFields:
+    """What an entry says of its key: `size` in bytes, `etag` without quotes."""
+
+    size: int
+    etag: str
+    storage_class: str
+
+
+def entry_of(fields: str) -> EntryFields:
+    """The fields of an `Entry`. Raises ValueError where they are not what S3 lists."""
+    try:
+        root = parse_xml(f"<Contents>{fields}</Contents>".encode(), root="Contents")
+        size, etag = only_text(root, "Size") or "", (only_text(root, "ETag") or "").strip('"')
+        storage_class = only_text(root, "StorageClass") or "STANDARD"
+    except S3Error:
+        raise ValueError("its fields cannot be read") from None
+    if not (size.isascii() and size.isdigit() and len(size) < 20):
+        raise ValueError("its size is no number")
+    return EntryFields(int(size), etag, storage_class)
+
+
 def common_prefix(name: str, prefix: str, delimiter: str) -> str | None:
     """The common prefix that stands for a key in a listing; None where the key stands for itself."""
     if not delimiter or not name.startswith(prefix):

@@ -55,6 +55,9 @@ class Amount:
     size: int = 0
 
 
+NOTHING = Amount()
+
+
 @dataclass(frozen=True, slots=True)
 class Totals:
     """A bucket in numbers.
@@ -63,15 +66,15 @@ class Totals:
     were never compared with the origin. `waiting` (those that are being copied included), `failed` and `skipped` are copy jobs.
     """
 
-    moved: Amount = Amount()
-    written: Amount = Amount()
-    unverified: Amount = Amount()
+    moved: Amount = NOTHING
+    written: Amount = NOTHING
+    unverified: Amount = NOTHING
     tombstones: int = 0
     uploads: int = 0
-    waiting: Amount = Amount()
+    waiting: Amount = NOTHING
     running: int = 0
-    failed: Amount = Amount()
-    skipped: Amount = Amount()
+    failed: Amount = NOTHING
+    skipped: Amount = NOTHING
     origin_writes: int = 0
 
 
@@ -95,10 +98,10 @@ class MigrationIndex(Protocol):
 
     async def order_swept(
         self, bucket: str, orders: Sequence[SweepOrder], *, now_s: float, walk: Sweep | None = None
-    ) -> int:
+    ) -> Amount:
         """Order copies of listed keys (1000 at most) that have no object, no tombstone and no job, behind those that somebody
         read. A job that failed or was skipped stays so. `walk` is remembered in the same transaction. Returns how many were
-        newly ordered."""
+        newly ordered, and their bytes."""
 
     async def forget_unlisted(self, bucket: str, listed: Sequence[str], *, after: str, until: str | None) -> int:
         """The origin lists these keys and no others behind `after`, up to and with `until` (None: to its end). Failed and skipped
@@ -112,6 +115,12 @@ class MigrationIndex(Protocol):
 
     async def next_due_s(self, bucket: str, prefix: str) -> float | None:
         """When the first waiting or running job below the prefix is due; None where there is none."""
+
+    async def waiting(self, bucket: str, prefix: str) -> Amount:
+        """Waiting and running copies of keys below a prefix."""
+
+    async def take_back_leases(self, bucket: str, *, now_s: float) -> int:
+        """Running copies wait again, because the process that had leased them is known to have ended; returns how many."""
 
     async def retry_copies(self, bucket: str, *, states: Sequence[CopyState], now_s: float) -> int:
         """Order failed or skipped copies anew; returns how many."""

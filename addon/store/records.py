@@ -142,7 +142,7 @@ class CopyJob:
     """A durable order to copy one key from the origin.
 
     `job_id` is never reused. It is the fence of the copy: each write, delete or supersession of the key removes the job in
-    its own transaction, and a copy commits only while its own job still stands.
+    its own transaction, and a copy commits only while its own job still stands. `size` is in bytes, 0 where nobody knows.
     """
 
     job_id: int
@@ -153,3 +153,4 @@ class CopyJob:
     not_before_s: float
     anonymous_read: bool
     reason: str = ""
+    size: int = 0

@@ -14,7 +14,9 @@ AT_S = 100.0
 
 
 async def order(index: Any, *keys: str, size: int = 10) -> int:
-    return await index.order_swept(BUCKET, [SweepOrder(key, size) for key in keys], now_s=AT_S)
+    new = await index.order_swept(BUCKET, [SweepOrder(key, size) for key in keys], now_s=AT_S)
+    assert new.size == size * new.objects
+    return int(new.objects)
 
 
 async def moved(index: Any, key: str, document: str = "") -> ObjectRecord:
@@ -56,6 +58,13 @@ async def test_a_sweep_leases_within_its_bucket_and_prefix(index: Any) -> None:
     assert await index.next_due_s(BUCKET, "b/") == AT_S + 60
     assert await index.next_due_s(BUCKET, "a/") == AT_S
     assert await index.next_due_s(BUCKET, "nothing") is None
+    assert [await index.waiting(BUCKET, prefix) for prefix in ("", "b/", "n")] == [
+        Amount(4, 40),
+        Amount(2, 20),
+        Amount(),
+    ]
+    assert await index.take_back_leases(BUCKET, now_s=AT_S) == 2
+    assert (await index.lease_swept(BUCKET, "b/", now_s=AT_S, lease_s=60)).attempts == 2
 
 
 async def test_a_walk_is_remembered_with_what_it_ordered(index: Any) -> None:
