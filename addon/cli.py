@@ -29,6 +29,8 @@ ConfigOption = Annotated[
     ),
 ]
 
+BucketArgument = Annotated[str, typer.Argument(help="The bucket's name in the settings.")]
+PrefixOption = Annotated[str, typer.Option("--prefix", help="Only keys that begin with this.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines: one JSON document in a line.")]
 
 
@@ -70,6 +72,69 @@ def status(
     settings = running.settings(config)
     names = [running.bucket_of(settings, name).name for name in buckets or [bucket.name for bucket in settings.buckets]]
     running.run(show_status(settings, names, as_json=as_json, watch_s=watch, named_max=named))
+
+
+@app.command()
+def migrate(
+    bucket: BucketArgument,
+    config: ConfigOption = None,
+    prefix: PrefixOption = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list, and count what has not moved.")] = False,
+    concurrency: Annotated[
+        int | None,
+        typer.Option("--concurrency", min=1, max=64, help="Copies at once; else copies.concurrency of the settings."),
+    ] = None,
+    max_bytes: Annotated[
+        str | None,
+        typer.Option("--max-bytes", metavar="SIZE", help='Order and copy no more than this in one run, like "500MB".'),
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
+    retry_skipped: Annotated[bool, typer.Option("--retry-skipped", help="Try again what was skipped.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Move a whole bucket: list the origin, and copy into Telegram what has not moved.
+
+    Ctrl-C stops it, and running it again goes on. It never overwrites what was written here, and never brings back what was deleted
+    here. While a proxy runs on the same index, the proxy does the copying, and this shows how far it is. Exit status 1 if a key
+    could not be moved.
+    """
+    from addon.commands.migrate import migrate as run_migrate
+    from addon.store.records import CopyState
+    from addon.store.sweep import SweepLimits
+
+    settings = running.settings(config)
+    limits = SweepLimits(prefix, running.size_of(max_bytes), concurrency or settings.copies.concurrency)
+    retry = [CopyState.FAILED] * retry_failed + [CopyState.SKIPPED] * retry_skipped
+    chosen = running.bucket_of(settings, bucket)
+    running.run(run_migrate(settings, chosen, limits, retry=retry, dry_run=dry_run, as_json=as_json))
+
+
+@app.command()
+def retire(
+    bucket: BucketArgument,
+    config: ConfigOption = None,
+    leave_skipped: Annotated[
+        bool, typer.Option("--leave-skipped", help="Give up the keys that were skipped, with the origin.")
+    ] = False,
+) -> None:
+    """Make an end of a bucket's origin: from then on nothing connects to it, and it may be switched off.
+
+    Refuses, and says why, while a key waits, failed, was skipped or was never verified, and while the origin lists a key that
+    is not here.
+    """
+    from addon.commands.retire import retire as run_retire
+
+    settings = running.settings(config)
+    running.run(run_retire(settings, running.bucket_of(settings, bucket), leave_skipped=leave_skipped))
+
+
+@app.command()
+def unretire(bucket: BucketArgument, config: ConfigOption = None) -> None:
+    """Undo `retire`: the bucket's origin is asked again. What it got meanwhile past tgstore moves as before."""
+    from addon.commands.retire import unretire as run_unretire
+
+    settings = running.settings(config)
+    running.run(run_unretire(settings, running.bucket_of(settings, bucket)))
 
 
 def _line(result: ProbeResult) -> str:

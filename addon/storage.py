@@ -24,6 +24,7 @@ from addon.store.object_store import ObjectStore
 from addon.store.ports import Index, IndexUnavailable
 from addon.store.reader import Admission, Reader
 from addon.telegram.documents import TelegramDocuments
+from addon.telegram.limits import group_rate
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ def _documents(config: Config, index: Index) -> TelegramDocuments:
         [token.get_secret_value() for token in config.telegram.bot_tokens],
         config.telegram.chat_ids,
         send_wait_s_max=config.telegram.send_wait_s_max,
+        group_rate=group_rate(config.telegram.channel_messages_per_min_max),
     )
     remembering: set[asyncio.Task[None]] = set()
 

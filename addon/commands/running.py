@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import typer
 
 from addon.commands.output import fail
-from addon.config import Bucket, Config, ConfigError, find_config_path, load_config
+from addon.config import Bucket, Config, ConfigError, byte_count, find_config_path, load_config
 from addon.store.ports import StoreError
 
 T = TypeVar("T")
@@ -36,6 +36,16 @@ def bucket_of(config: Config, name: str) -> Bucket:
             return bucket
     known = ", ".join(bucket.name for bucket in config.buckets)
     raise fail(f"there is no bucket {name} in the settings; there are: {known}")
+
+
+def size_of(text: str | None) -> int | None:
+    """A number of bytes as the settings spell it. Ends the command with status 1 for anything else."""
+    if text is None:
+        return None
+    try:
+        return byte_count(text)
+    except ValueError as error:
+        raise fail(f"{text}: {error}") from None
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -28,6 +28,7 @@ from addon.config.models import (
     Telegram,
 )
 from addon.config.problems import BOT_TOKENS_VARIABLE, ConfigError, Problem
+from addon.config.values import byte_count
 
 __all__ = [
     "BOT_TOKENS_VARIABLE",
@@ -46,6 +47,7 @@ __all__ = [
     "Problem",
     "Service",
     "Telegram",
+    "byte_count",
     "find_config_path",
     "load_config",
 ]

@@ -39,7 +39,8 @@ class Section(BaseModel):
 
 
 class Telegram(Section):
-    """The bots and chats that keep the documents. One send waits `send_wait_s_max` seconds at most for Telegram's limits."""
+    """The bots and chats that keep the documents. One send waits `send_wait_s_max` seconds at most for Telegram's limits, of which
+    `channel_messages_per_min_max` is the one for a bot in a channel or group."""
 
     api_url: ApiUrl = "https://api.telegram.org"
     bot_tokens: Annotated[tuple[BotToken, ...], Field(strict=False), AfterValidator(not_empty)]
@@ -50,6 +51,7 @@ class Telegram(Section):
         AfterValidator(distinct),
     ]
     send_wait_s_max: PositiveSeconds = 25.0
+    channel_messages_per_min_max: Annotated[int, Field(ge=2, le=60_000)] = 20
 
 
 class Index(Section):

@@ -50,7 +50,8 @@ def _path(value: object, info: ValidationInfo) -> Path:
     return surroundings(info).folder / value
 
 
-def _bytes(value: object) -> int:
+def byte_count(value: object) -> int:
+    """A number of bytes, with a unit or without. Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     match = re.fullmatch(r"([0-9]{1,15}) ?([A-Za-z]*)", value) if isinstance(value, str) else None
@@ -214,7 +215,7 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 FilePath = Annotated[Path, BeforeValidator(_path)]
-Bytes = Annotated[int, BeforeValidator(_bytes)]
+Bytes = Annotated[int, BeforeValidator(byte_count)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 Host = Annotated[str, AfterValidator(host)]
 Hosts = Annotated[tuple[Host, ...], Field(strict=False), AfterValidator(distinct)]

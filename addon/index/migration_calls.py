@@ -46,6 +46,9 @@ class MigrationCalls:
     async def unknown_among(self, bucket: str, keys: Sequence[str]) -> frozenset[str]:
         return await self._read(migration_queries.unknown_among, bucket, tuple(keys))
 
+    async def skipped_among(self, bucket: str, keys: Sequence[str]) -> frozenset[str]:
+        return await self._read(migration_queries.skipped_among, bucket, tuple(keys))
+
     async def lease_swept(self, bucket: str, prefix: str, *, now_s: float, lease_s: float) -> CopyJob | None:
         return await self._write(copies.lease_swept, bucket, prefix, now_s, lease_s)
 

@@ -124,15 +124,24 @@ def decided_among(connection: Connection, bucket: str, wanted: Sequence[bytes]) 
     return found
 
 
-def ordered_among(connection: Connection, bucket: str, wanted: Sequence[bytes]) -> set[bytes]:
-    """Which keys have a copy job."""
+def ordered_among(
+    connection: Connection, bucket: str, wanted: Sequence[bytes], states: Sequence[CopyState] = tuple(CopyState)
+) -> set[bytes]:
+    """Which keys have a copy job in one of these states."""
     found: set[bytes] = set()
+    is_in = copy_jobs.c.state.in_([state.value for state in states])
     for batch in key_batches(wanted):
         rows = connection.execute(
-            select(copy_jobs.c.key).where(copy_jobs.c.bucket == bucket, copy_jobs.c.key.in_(batch))
+            select(copy_jobs.c.key).where(copy_jobs.c.bucket == bucket, copy_jobs.c.key.in_(batch), is_in)
         )
         found.update(map(bytes, rows.scalars()))
     return found
+
+
+def skipped_among(connection: Connection, bucket: str, wanted: Sequence[str]) -> frozenset[str]:
+    """See `MigrationIndex.skipped_among`."""
+    found = ordered_among(connection, bucket, [key_bytes(key) for key in wanted], [CopyState.SKIPPED])
+    return frozenset(key.decode() for key in found)
 
 
 def unknown_among(connection: Connection, bucket: str, wanted: Sequence[str]) -> frozenset[str]:

@@ -15,8 +15,9 @@ import contextlib
 import enum
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from addon.s3.checksums import BodyDigests
 from addon.s3.metadata import NotAnObject, headers_from_origin
@@ -161,15 +162,28 @@ class Copier:
         if delay_s > 0:
             await asyncio.sleep(min(delay_s, POLL_S))
             return True
-        job = await self._store.index.lease_copy(
-            now_s=self._store.now_s(),
-            lease_s=LEASE_S,
-            with_swept=self._store.burst_share_left() > SWEEP_LEAVES_OF_BURST,
+        job = await self.take(
+            self._store.index.lease_copy(
+                now_s=self._store.now_s(),
+                lease_s=LEASE_S,
+                with_swept=self._store.burst_share_left() > SWEEP_LEAVES_OF_BURST,
+            )
         )
         if job is None:
             return False
         await self.attempt(job)
         return True
+
+    async def take(self, lease: Coroutine[Any, Any, CopyJob | None]) -> CopyJob | None:
+        """The job that `lease` takes; one who is stopped meanwhile puts it back, instead of leaving it leased to nobody."""
+        leasing = asyncio.ensure_future(lease)
+        try:
+            return await asyncio.shield(leasing)
+        except asyncio.CancelledError:
+            with contextlib.suppress(IndexUnavailable):
+                if (job := await leasing) is not None:
+                    await self._release(job, CopyState.WAITING, self._store.now_s(), "stopped")
+            raise
 
     async def attempt(self, job: CopyJob) -> Outcome:
         """Try a leased job once, and put it where it belongs then. Raises `IndexUnavailable`."""

@@ -110,6 +110,9 @@ class MigrationIndex(Protocol):
     async def unknown_among(self, bucket: str, keys: Sequence[str]) -> frozenset[str]:
         """Which of `keys` (1000 at most) have neither object nor tombstone."""
 
+    async def skipped_among(self, bucket: str, keys: Sequence[str]) -> frozenset[str]:
+        """Which of `keys` (1000 at most) have a copy job that was skipped."""
+
     async def lease_swept(self, bucket: str, prefix: str, *, now_s: float, lease_s: float) -> CopyJob | None:
         """`Index.lease_copy` for one bucket's keys below a prefix, whoever ordered them."""
 

@@ -36,18 +36,29 @@ class SweepLimits:
 
 @dataclass(slots=True)
 class SweepProgress:
-    """How far a run has come. `ordered` is what it ordered anew, `left` what waited when last looked; `copied`, `failed` and
-    `skipped` are attempts of this process that ended so."""
+    """How far a run has come.
+
+    `found` waited at its beginning, `ordered` is what it ordered anew, `left` what waited when last looked, and `done` what did no
+    more then, whoever did it; `copied`, `failed` and `skipped` are attempts of this process that ended so. `proxies` run on the
+    same index, and copy in its place.
+    """
 
     listed: Amount = NOTHING
+    found: Amount = NOTHING
     ordered: Amount = NOTHING
     copied: Amount = NOTHING
     left: Amount = NOTHING
+    done: Amount = NOTHING
     failed: int = 0
     skipped: int = 0
     retried: int = 0
     walked: bool = False
     proxies: int = 0
+
+    @property
+    def total(self) -> Amount:
+        """All that this run has to do, as far as it is known."""
+        return _plus(self.found, self.ordered)
 
 
 class Sweeper:
@@ -70,18 +81,29 @@ class Sweeper:
         self._changed, self._sleep = changed, sleep
         self.progress = SweepProgress()
 
-    async def retry(self, states: list[CopyState]) -> None:
-        """Order what failed or was skipped before anew."""
-        self.progress.retried = await self._index.retry_copies(self._bucket, states=states, now_s=self._store.now_s())
+    async def prepare(self, retry: Sequence[CopyState] = ()) -> None:
+        """Order what failed or was skipped before anew, as far as it is asked for; and where no proxy runs, take back what a
+        process that was killed had begun: no other sweep of the bucket may run."""
+        now_s = self._store.now_s()
+        if retry:
+            self.progress.retried = await self._index.retry_copies(self._bucket, states=retry, now_s=now_s)
+        await self._count()
+        if not self.progress.proxies:
+            await self._index.take_back_leases(self._bucket, now_s=now_s)
+        self.progress.found = self.progress.left
 
     async def run(self) -> SweepProgress:
         """Walk and copy until nothing is left that can be copied now. Raises the ports' errors of the walk and the index."""
-        async with asyncio.TaskGroup() as tasks:
-            looking = tasks.create_task(self._look())
-            walking = tasks.create_task(self._walk())
-            workers = [tasks.create_task(self._work(walking)) for _ in range(self._limits.concurrency)]
-            await asyncio.gather(walking, *workers)
-            looking.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                looking = tasks.create_task(self._look())
+                walking = tasks.create_task(self._walk())
+                workers = [tasks.create_task(self._work(walking)) for _ in range(self._limits.concurrency)]
+                await asyncio.wait([walking, *workers])
+                looking.cancel()
+        except ExceptionGroup as failures:
+            # The first one ended the others.
+            raise failures.exceptions[0] from None
         await self._count()
         return self.progress
 
@@ -92,6 +114,7 @@ class Sweeper:
             unknown = await self._index.unknown_among(self._bucket, [walked.key for walked in page.keys])
             new = [walked.size for walked in page.keys if walked.key in unknown]
             self.progress.ordered = _plus(self.progress.ordered, Amount(len(new), sum(new)))
+            self.progress.done = self.progress.listed
             self._changed(self.progress)
         self.progress.walked = True
         return self.progress
@@ -165,8 +188,8 @@ class Sweeper:
         if delay_s > 0:
             await self._sleep(min(delay_s, LOOK_S))
             return True
-        job = await self._index.lease_swept(
-            self._bucket, self._limits.prefix, now_s=self._store.now_s(), lease_s=LEASE_S
+        job = await self._copier.take(
+            self._index.lease_swept(self._bucket, self._limits.prefix, now_s=self._store.now_s(), lease_s=LEASE_S)
         )
         if job is None:
             return False
@@ -185,7 +208,9 @@ class Sweeper:
 
     async def _count(self) -> None:
         self.progress.proxies = await self._index.proxies_seen_since(self._store.now_s() - PROXY_SILENCE_S_MAX)
-        self.progress.left = await self._index.waiting(self._bucket, self._limits.prefix)
+        total = self.progress.total
+        left = self.progress.left = await self._index.waiting(self._bucket, self._limits.prefix)
+        self.progress.done = Amount(max(0, total.objects - left.objects), max(0, total.size - left.size))
         self._changed(self.progress)
 
     def _listed(self, keys: Sequence[WalkedKey]) -> None:

@@ -39,10 +39,17 @@ class Rate:
         return self.count / self.window_s
 
 
-GROUP_RATE = Rate(count=20, window_s=60.0, burst=10)
 PRIVATE_RATE = Rate(count=60, window_s=60.0, burst=5)
 BOT_RATE = Rate(count=30, window_s=1.0, burst=30)
 UPLOADS_IN_FLIGHT_MAX = 8
+
+
+def group_rate(messages_per_min_max: int) -> Rate:
+    """The rate to a channel or group, half of which may go out in a burst."""
+    return Rate(count=messages_per_min_max, window_s=60.0, burst=messages_per_min_max // 2)
+
+
+GROUP_RATE = group_rate(20)
 
 
 class Window:

@@ -82,7 +82,8 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("addon.telegram.retries.PAUSE_S_FIRST", 0.001)
     monkeypatch.setattr("addon.telegram.retries.PAUSE_S_MAX", 0.02)
     monkeypatch.setattr("addon.store.copier.POLL_S", 0.02)
-    for name in ("group_rate", "private_rate", "bot_rate"):
+    monkeypatch.setattr("addon.storage.group_rate", lambda _: Rate(10_000, 1.0, 10_000))
+    for name in ("private_rate", "bot_rate"):
         monkeypatch.setitem(TelegramDocuments.__init__.__kwdefaults__, name, Rate(10_000, 1.0, 10_000))
 
 

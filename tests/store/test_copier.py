@@ -468,3 +468,29 @@ async def test_the_copier_waits_for_an_index_that_does_not_answer(
         assert (await product.send("GET", "k")).content == V1
         await asyncio.wait_for(failed.wait(), 10)
     assert (await product.copied("k")).size == len(V1)
+
+
+async def test_a_job_that_is_being_leased_at_the_stop_is_put_back(
+    product: Product, origin_server: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be leased to nobody, and the next process would wait for the end of the lease."""
+    origin_server.put("k", V1)
+    leased, go_on = asyncio.Event(), asyncio.Event()
+    lease = product.index.lease_copy
+
+    async def held(**named: Any) -> Any:
+        job = await lease(**named)
+        if job is not None:
+            leased.set()
+            await go_on.wait()
+        return job
+
+    monkeypatch.setattr(product.index, "lease_copy", held)
+    assert (await product.send("GET", "k")).content == V1
+    await asyncio.wait_for(leased.wait(), 10)
+    stopping = asyncio.create_task(product.gateway._passages._copier.stop())
+    await asyncio.sleep(0)
+    go_on.set()
+    await stopping
+    (job,) = await product.jobs()
+    assert (job.state, job.reason) == (CopyState.WAITING, "stopped")

@@ -199,7 +199,7 @@ async def test_trouble_at_the_origin_is_recorded_and_the_rest_goes_on(
     origin_server.s3.delete_object(Bucket=THERE, Key="gone")
     moving.relay._steps.clear()
     again = moving.sweeper()
-    await again.retry([CopyState.FAILED, CopyState.SKIPPED])
+    await again.prepare([CopyState.FAILED, CopyState.SKIPPED])
     assert (await again.run()).retried == 5
     assert await moving.moved() == {"broken", "cut", "denied", "fine", "page", "wrong etag"}
     assert set(await moving.reasons()) == {"gone"}
