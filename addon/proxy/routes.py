@@ -32,7 +32,8 @@ class Facts:
     """What the decision needs to know of a request.
 
     `state` is what the index knows of the key, `copy_source_state` the same of a copy source in one of our buckets;
-    `whole` is false for a request about one version or part; `changing` says that a write past us is under way for the key;
+    `whole` is false for a request about one version or part, `conditional` true for one that names what the key must hold to be
+    written; `changing` says that a write past us is under way for the key;
     `has_cors_rules` that the settings have cross-origin rules for the bucket; `from_page` that a browser asks for a page of another
     origin, whose answer has headers for that page.
     """
@@ -45,6 +46,7 @@ class Facts:
     state: ObjectRecord | Tombstone | None = None
     copy_source_state: ObjectRecord | Tombstone | None = None
     whole: bool = True
+    conditional: bool = False
     changing: bool = False
     has_cors_rules: bool = False
     from_page: bool = False
@@ -80,12 +82,12 @@ def decide(facts: Facts) -> Route:
 def _right_at_the_origin(facts: Facts) -> bool:
     """Whether the origin can do this rightly although its version is out of date.
 
-    It can replace the whole object. A DELETE of one version replaces nothing: were it let through, its success would be taken for
-    the end of what only we hold.
+    It can replace the whole object, but not under a condition, which it would judge by its own version. A DELETE of one version
+    replaces nothing: were it let through, its success would be taken for the end of what only we hold.
     """
     if facts.operation in NEVER_ABOUT_THE_OBJECT:
         return True
-    return facts.operation in REPLACES_OBJECT and facts.whole
+    return facts.operation in REPLACES_OBJECT and facts.whole and not facts.conditional
 
 
 def _anyone_may_read(facts: Facts) -> bool:

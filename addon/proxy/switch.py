@@ -9,6 +9,7 @@ from addon import sigv4
 from addon.proxy.routes import Claim, Facts, Route, decide
 from addon.s3.copy_source import parse_copy_source
 from addon.s3.query import with_hoisted_headers
+from addon.s3.write_conditions import CONDITIONS_OF_DELETES, CONDITIONS_OF_WRITES
 from addon.service.buckets import Addressed, Directory
 from addon.service.origin_writes import OriginWrites
 from addon.service.request import only_value
@@ -73,6 +74,7 @@ class Switch:
             state=state,
             copy_source_state=await self._copy_source_state(claim, seen),
             whole=target.version_id is None and target.part_number is None,
+            conditional=_names_a_condition(seen),
             changing=bool(target.key) and self._origin_writes.under_way(bucket.name, target.key),
             has_cors_rules=bucket.cors is not None,
             from_page=any(name == "origin" for name, _ in seen.headers),
@@ -97,3 +99,9 @@ class Switch:
         if access_key_id is None:
             return Claim.ANONYMOUS
         return Claim.KNOWN_KEY if access_key_id in addressed.bucket.credentials else Claim.UNKNOWN_KEY
+
+
+def _names_a_condition(seen: Seen) -> bool:
+    """Whether a header says what the key must hold; what it says is for whoever writes to judge."""
+    names = CONDITIONS_OF_WRITES | CONDITIONS_OF_DELETES
+    return any(name in names for name, _ in with_hoisted_headers(seen.headers, seen.raw_query))

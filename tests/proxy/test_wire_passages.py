@@ -214,6 +214,25 @@ def test_delete_of_an_old_version_leaves_what_is_only_here(
     assert signed(front.target(), "GET", written).content == b"only here"
 
 
+@pytest.mark.parametrize("condition", ["If-None-Match: *", 'If-Match: "of-the-origin"'])
+@pytest.mark.parametrize("name", WRITES)
+def test_origin_does_not_judge_conditions_on_what_is_only_here(
+    front: Tgstore, recording: RecordingOrigin, written: str, name: str, condition: str
+) -> None:
+    method, query, fields = WRITES[name]
+    recording.answers[f"{method} /{written}{query}".encode()] = EMPTY_OK
+    body = b"new" if method != "DELETE" else b""
+    assert ask(front, method, f"/{written}{query}", STRANGER, *fields, condition, body=body).status == 403
+    assert signed(front.target(), "GET", written).content == b"only here"
+
+
+def test_origin_judges_conditions_on_what_it_has(front: Tgstore, recording: RecordingOrigin, copied: str) -> None:
+    recording.answers[f"PUT /{copied}".encode()] = whole("412 Precondition Failed", b"<Error/>")
+    assert ask(front, "PUT", f"/{copied}", STRANGER, "If-None-Match: *", body=b"new").status == 412
+    settled(front)
+    assert front.holds(copied)
+
+
 @pytest.mark.parametrize("where", ["header", "query"])
 def test_copy_of_what_is_only_here_does_not_bring_back_the_origins_version(
     front: Tgstore, recording: RecordingOrigin, written: str, where: str
