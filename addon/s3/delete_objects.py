@@ -27,9 +27,6 @@ DELETE_BYTES_MAX = KEYS_MAX * (6 * KEY_BYTES_MAX + 1024)
 # millions of empty elements never become objects in memory.
 TAGS_MAX = 2 * 2 * 6 * (KEYS_MAX + 1)
 
-# The version of an object that was stored while its bucket had no versions: the current one here.
-NULL_VERSION = "null"
-
 _ELEMENTS = frozenset({"Key", "VersionId", "ETag", "LastModifiedTime", "Size"})
 _SIZE = re.compile(r"[0-9]{1,19}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z", re.ASCII)
@@ -116,7 +113,7 @@ def _key_to_delete(element: Element) -> KeyToDelete:
     size, last_modified = only_text(element, "Size"), only_text(element, "LastModifiedTime")
     return KeyToDelete(
         key,
-        version_id=None if version_id in (None, "", NULL_VERSION) else version_id,
+        version_id=version_id or None,
         etag=None if etag is None else "*" if etag.strip() == "*" else entity_tag(etag.strip()),
         size=None if size is None else _size(size.strip()),
         last_modified_s=None if last_modified is None else _time_s(last_modified.strip()),

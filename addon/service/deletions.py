@@ -27,6 +27,7 @@ from addon.service.body import whole_body
 from addon.service.conditions import Conditions, refusal
 from addon.service.failures import s3_error
 from addon.service.forward import Forwarder
+from addon.service.reads import is_the_version
 from addon.service.request import Answer
 from addon.service.upload_slots import UploadSlots
 from addon.store.conditions import Verdict, WriteCondition
@@ -54,7 +55,7 @@ class DeletionHandlers:
         self._parsing = asyncio.Semaphore(1)  # a document takes many times its size in memory while it is parsed
 
     async def delete_objects(self, call: Call) -> Answer:
-        """DeleteObjects: tombstones for current objects in one transaction, versions at the origin."""
+        """DeleteObjects: tombstones for current objects in one transaction, other versions at the origin."""
         self.check_headers(call)
         with self._slots.one():
             request = await self._request(call)
@@ -85,10 +86,10 @@ class DeletionHandlers:
         for place, wanted in enumerate(request.keys):
             if (error := key_error(wanted.key)) is not None:
                 outcomes[place] = _failed(wanted, error)
-            elif wanted.version_id is not None:
-                at_origin.append(place)
-            else:
+            elif wanted.version_id is None or await self._is_current(call, wanted):
                 here.append(place)
+            else:
+                at_origin.append(place)
 
         async def delete_version(place: int) -> None:
             outcomes[place] = await self._delete_version(call, request.keys[place])
@@ -104,6 +105,11 @@ class DeletionHandlers:
                 conflict = refusal(WriteRefused(Verdict.CONFLICT))
                 outcomes |= {place: _failed(request.keys[place], conflict) for place in here}
         return [outcomes[place] for place in range(len(request.keys))]
+
+    async def _is_current(self, call: Call, wanted: KeyToDelete) -> bool:
+        """Whether the version that is to be deleted is the current one here."""
+        state = await self._store.state(call.bucket.name, wanted.key)
+        return is_the_version(_delete_of_version(call, wanted), state)
 
     async def _delete_here(self, call: Call, keys: dict[int, KeyToDelete]) -> dict[int, Outcome | None]:
         """One transaction for all of them; None for a key that has to be looked at anew."""
@@ -153,7 +159,7 @@ def _judged(wanted: KeyToDelete, result: Tombstone | WriteRefused) -> Outcome | 
     """None where the key changed its place, and has to be looked at anew."""
     if isinstance(result, Tombstone) or result.verdict is Verdict.MISSING:
         # What is not there needs no deleting: S3 says that it is deleted, whatever the condition.
-        return Deleted(wanted.key)
+        return Deleted(wanted.key, wanted.version_id)
     return None if result.verdict is Verdict.CONFLICT else _failed(wanted, refusal(result))
 
 

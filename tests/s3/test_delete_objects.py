@@ -61,7 +61,7 @@ def test_any_body_is_read_or_refused(body: bytes) -> None:
         ("<Key>k</Key>", KeyToDelete("k")),
         ("<Key> k </Key>", KeyToDelete(" k ")),
         ("<Key>a&lt;&amp;&quot;&#13;&#10;&#x1F600;b</Key>", KeyToDelete('a<&"\r\n\U0001f600b')),
-        ("<Key>k</Key><VersionId>null</VersionId>", KeyToDelete("k")),
+        ("<Key>k</Key><VersionId>null</VersionId>", KeyToDelete("k", version_id="null")),
         ("<Key>k</Key><VersionId/>", KeyToDelete("k")),
         ("<VersionId>v1</VersionId><Key>k</Key>", KeyToDelete("k", version_id="v1")),
         ('<Key>k</Key><ETag>"e"</ETag>', KeyToDelete("k", etag="e")),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 from urllib.parse import quote
 from xml.etree.ElementTree import fromstring
 
@@ -173,10 +175,22 @@ async def test_an_origin_that_is_down_fails_the_conditions_and_nothing_else(
     assert await states(product, ["there", "other", "third"]) == ["NoneType", "Tombstone", "NoneType"]
 
 
-async def test_versions_are_deleted_at_the_origin(product: Product, origin_server: OriginServer) -> None:
+@contextlib.contextmanager
+def versioned(origin_server: OriginServer) -> Iterator[Any]:
+    """A client of the origin, whose bucket has versions for a while."""
     s3 = origin_server.s3
     s3.put_bucket_versioning(Bucket="images-there", VersioningConfiguration={"Status": "Enabled"})
     try:
+        yield s3
+    finally:
+        s3.put_bucket_versioning(Bucket="images-there", VersioningConfiguration={"Status": "Suspended"})
+        listed = s3.list_object_versions(Bucket="images-there")
+        for version in (*listed.get("Versions", []), *listed.get("DeleteMarkers", [])):
+            s3.delete_object(Bucket="images-there", Key=version["Key"], VersionId=version["VersionId"])
+
+
+async def test_versions_are_deleted_at_the_origin(product: Product, origin_server: OriginServer) -> None:
+    with versioned(origin_server) as s3:
         versions = [s3.put_object(Bucket="images-there", Key="k", Body=b"%d" % n)["VersionId"] for n in range(3)]
         origin_server.put("marked", b"x")
         marker = s3.delete_object(Bucket="images-there", Key="marked")["VersionId"]
@@ -186,7 +200,6 @@ async def test_versions_are_deleted_at_the_origin(product: Product, origin_serve
             f"marked</Key><VersionId>{marker}</VersionId>",
             f"here</Key><VersionId>{versions[0]}</VersionId>",
             f"k</Key><VersionId>{versions[1]}</VersionId><ETag>x</ETag>",
-            "other</Key><VersionId>null</VersionId>",
         )
         answer = await delete(product, body)
         assert outcomes(answer) == {
@@ -194,27 +207,50 @@ async def test_versions_are_deleted_at_the_origin(product: Product, origin_serve
             f"marked?{marker}": "Deleted",
             f"here?{versions[0]}": "Deleted",
             f"k?{versions[1]}": "NotImplemented",
-            "other": "Deleted",
         }
         left = s3.list_object_versions(Bucket="images-there", Prefix="k")["Versions"]
         assert {version["VersionId"] for version in left} == set(versions[1:])
-        assert await states(product, ["k", "here", "other"]) == ["NoneType", "ObjectRecord", "Tombstone"]
-    finally:
-        s3.put_bucket_versioning(Bucket="images-there", VersioningConfiguration={"Status": "Suspended"})
-        listed = s3.list_object_versions(Bucket="images-there")
-        for version in (*listed.get("Versions", []), *listed.get("DeleteMarkers", [])):
-            s3.delete_object(Bucket="images-there", Key=version["Key"], VersionId=version["VersionId"])
+        assert await states(product, ["k", "here"]) == ["NoneType", "ObjectRecord"]
+
+
+async def test_the_version_null_is_the_current_one_of_what_was_written_here_alone(
+    product: Product, origin_server: OriginServer
+) -> None:
+    for key in ("older", "moved", "plain"):
+        origin_server.put(key, b"before there were versions")
+    with versioned(origin_server) as s3:
+        for key in ("older", "moved"):
+            s3.put_object(Bucket="images-there", Key=key, Body=b"current")
+        await product.send("GET", "moved")
+        await product.copied("moved")
+        await product.send("PUT", "here", body=b"x")
+        keys = ["older", "moved", "plain", "here"]
+        answer = await delete(product, document(*(f"{key}</Key><VersionId>null</VersionId>" for key in keys)))
+        assert outcomes(answer) == {f"{key}?null": "Deleted" for key in keys}
+        assert await states(product, ["older", "plain", "here"]) == ["NoneType", "NoneType", "Tombstone"]
+        assert (await product.send("GET", "older")).content == b"current"
+        assert (await product.send("GET", "moved")).content == b"current"
+        assert (await product.send("GET", "plain")).status_code == 404
+        left = s3.list_object_versions(Bucket="images-there")["Versions"]
+        assert [version["Key"] for version in left if version["VersionId"] == "null"] == []
 
 
 async def test_a_bucket_without_origin(product: Product) -> None:
     await product.send("PUT", "here", bucket=ALONE, body=b"x")
-    body = document("here", "never</Key><Size>1</Size>", "here</Key><VersionId>v1</VersionId>")
+    await product.send("PUT", "null", bucket=ALONE, body=b"x")
+    body = document(
+        "here",
+        "never</Key><Size>1</Size>",
+        "here</Key><VersionId>v1</VersionId>",
+        "null</Key><VersionId>null</VersionId><Size>1</Size>",
+    )
     assert outcomes(await delete(product, body, bucket=ALONE)) == {
         "here": "Deleted",
         "never": "Deleted",
         "here?v1": "NoSuchVersion",
+        "null?null": "Deleted",
     }
-    assert await states(product, ["here"], ALONE) == ["Tombstone"]
+    assert await states(product, ["here", "null"], ALONE) == ["Tombstone", "Tombstone"]
 
 
 async def test_the_body_must_be_promised(product: Product) -> None:
