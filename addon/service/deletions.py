@@ -40,6 +40,8 @@ from addon.store.records import Tombstone
 REQUESTS_MAX = 16
 # Requests to the origin at once for one DeleteObjects.
 ORIGIN_REQUESTS_MAX = 16
+# What a DeleteObjects says of each of its versions, for the origin to follow.
+ABOUT_VERSIONS = frozenset({"x-amz-bypass-governance-retention", "x-amz-request-payer"})
 # How often a key whose place changed between the question to the origin and the delete is asked about.
 ATTEMPTS_MAX = 3
 
@@ -179,15 +181,16 @@ async def _each(places: Sequence[int], work: Callable[[int], Awaitable[None]]) -
 def _delete_of_version(call: Call, wanted: KeyToDelete) -> Call:
     """The DELETE of one version, as the client could have sent it."""
     raw_key, version_id = encode_key(wanted.key), wanted.version_id or ""
+    headers = [(name, value) for name, value in call.headers if name in ABOUT_VERSIONS]
     request = replace(
         call.request,
         method="DELETE",
         raw_path=f"/{raw_key}",
         raw_query=f"versionId={quote(version_id, safe='')}",
-        headers=[],
+        headers=headers,
     )
     target = Target(call.target.bucket, wanted.key, raw_key, Operation.DELETE_OBJECT, version_id=version_id)
-    return replace(call, request=request, target=target, headers=[])
+    return replace(call, request=request, target=target, headers=headers)
 
 
 def _failed(wanted: KeyToDelete, error: S3Error) -> NotDeleted:

@@ -235,6 +235,15 @@ async def test_the_version_null_is_the_current_one_of_what_was_written_here_alon
         assert [version["Key"] for version in left if version["VersionId"] == "null"] == []
 
 
+async def test_what_is_said_of_versions_reaches_the_origin(product: Product) -> None:
+    body = document("k</Key><VersionId>v1</VersionId>")
+    said = [("x-amz-bypass-governance-retention", "true"), ("x-amz-request-payer", "requester")]
+    await delete(product, body, headers=[content_md5(body), *said])
+    (forwarded,) = product.origin.received.lower().split(b"delete /")[1:]
+    assert all(f"\r\n{name}: {value}\r\n".encode() in forwarded for name, value in said)
+    assert b"content-md5" not in forwarded
+
+
 async def test_a_bucket_without_origin(product: Product) -> None:
     await product.send("PUT", "here", bucket=ALONE, body=b"x")
     await product.send("PUT", "null", bucket=ALONE, body=b"x")
