@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from addon.s3.errors import S3Error
 from addon.s3.keys import KEY_BYTES_MAX
 
-TOKEN_CHARS_MAX = 12_000
 # The origin's own token, as it came; AWS's have some hundred characters, RGW's are keys.
 ORIGIN_TOKEN_BYTES_MAX = 2048
+# JSON writes a control character in six bytes, and Base64 three bytes in four; the rest is for the frame.
+TOKEN_CHARS_MAX = 6 * (2 * KEY_BYTES_MAX + ORIGIN_TOKEN_BYTES_MAX) * 4 // 3 + 32
 
 _VERSION = 1
 _MARKER_HEAD = "tgstore-place:"

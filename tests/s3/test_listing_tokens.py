@@ -25,6 +25,14 @@ def test_a_place_comes_back_from_its_token_and_from_its_marker(place: Place) -> 
     assert (place_of_marker(marker) or Place(marker)) == place
 
 
+@pytest.mark.parametrize("character", ["\x01", '"', "é", "k"])
+def test_the_longest_place_comes_back(character: str) -> None:
+    longest = character * (1024 // len(character.encode()))
+    place = Place(longest, longest, 2 * longest)
+    assert place_of_token(token_of(place)) == place
+    assert place_of_marker(marker_of(place)) == place
+
+
 def test_the_marker_of_a_key_is_the_key_and_any_other_is_longer_than_a_key() -> None:
     assert marker_of(Place("photos/")) == "photos/"
     assert len(marker_of(Place("a", probe="b/1")).encode()) > 1024
