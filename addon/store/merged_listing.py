@@ -162,7 +162,8 @@ class _Listing:
             else:
                 token = page.token
             if not self._origin.requests_left:
-                return MergedPage(self._entries, Place(self._after, origin_token=token))
+                probe = self._asked.place.probe if self._after == self._asked.place.after else ""
+                return MergedPage(self._entries, Place(self._after, probe, token))
             page = await self._origin.page(self._asked.delimiter, self._after, token)
 
     async def _first_of_both(self) -> tuple[OriginPage, Sequence[ListedObject | ListedPrefix]]:

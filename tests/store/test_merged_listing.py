@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
@@ -280,6 +280,27 @@ async def test_a_probe_goes_on_where_the_page_before_left_it() -> None:
     assert pages[0].following == Place("", probe="a/06999")
     walked = [query.after for query in origin.requests if not query.delimiter]
     assert len(walked) == len(set(walked)), "no part is read twice"
+
+
+async def test_a_probe_is_not_forgotten_over_empty_pages_of_the_origin() -> None:
+    gone = numbered("a/", 30_000)
+    origin = ModelOrigin(frozenset([*gone, "a/z", "b/1"]))
+    index = ModelIndex(dict.fromkeys(gone, DELETED))
+
+    async def fetch(query: OriginQuery) -> OriginPage:
+        empty_pages = int(query.token or 0)
+        if query.delimiter and empty_pages < 9:
+            return OriginPage([], True, str(empty_pages + 1))
+        return await origin.fetch(replace(query, token=""))
+
+    asked, pages = Asked("bucket", "", "/", Place(), 10), []
+    for _ in range(20):
+        pages.append(await merged_page(index, fetch, asked))
+        if pages[-1].following is None:
+            break
+        asked = replace(asked, place=pages[-1].following)
+    assert [name for page in pages for name, _ in page.entries] == ["a/", "b/"]
+    assert pages[-1].following is None
 
 
 async def test_what_only_the_index_has_is_shown_beside_the_origins_page() -> None:
