@@ -63,11 +63,16 @@ FIRST_TOMBSTONE = (
     .order_by(keys.c.key)
     .limit(1)
 )
-_TOMBSTONES_AMONG = select(keys.c.key).where(
-    keys.c.bucket == bindparam("bucket"),
-    keys.c.kind == KIND_TOMBSTONE,
-    keys.c.key.in_(bindparam("keys", expanding=True)),
-)
+_DECIDED_AMONG = select(
+    keys.c.key,
+    keys.c.size,
+    keys.c.etag,
+    keys.c.modified_at_s,
+    keys.c.provenance,
+    keys.c.headers,
+    keys.c.checksums,
+    keys.c.kind,
+).where(keys.c.bucket == bindparam("bucket"), keys.c.key.in_(bindparam("keys", expanding=True)))
 
 
 def list_objects(
@@ -102,13 +107,13 @@ def list_objects(
     return entries
 
 
-def tombstones_among(connection: Connection, bucket: str, keys_asked: Sequence[str]) -> frozenset[str]:
-    """See `Index.tombstones_among`."""
-    return frozenset(
-        key.decode()
+def decided_among(connection: Connection, bucket: str, keys_asked: Sequence[str]) -> dict[str, ListedObject | None]:
+    """See `Index.decided_among`."""
+    return {
+        row.key.decode(): None if row.kind == KIND_TOMBSTONE else _object_of(row[:-1])
         for batch in key_batches([key_bytes(key) for key in keys_asked])
-        for key in connection.execute(_TOMBSTONES_AMONG, {"bucket": bucket, "keys": batch}).scalars()
-    )
+        for row in connection.execute(_DECIDED_AMONG, {"bucket": bucket, "keys": batch})
+    }
 
 
 def prefixes_with_tombstones(connection: Connection, bucket: str, prefixes: Sequence[str]) -> frozenset[str]:

@@ -169,8 +169,8 @@ class SqlIndex(MigrationCalls):
             lambda connection: listings.list_objects(connection, bucket, prefix, delimiter, after, limit)
         )
 
-    async def tombstones_among(self, bucket: str, keys: Sequence[str]) -> frozenset[str]:
-        return await self._reader.run(lambda connection: listings.tombstones_among(connection, bucket, keys))
+    async def decided_among(self, bucket: str, keys: Sequence[str]) -> Mapping[str, ListedObject | None]:
+        return await self._reader.run(lambda connection: listings.decided_among(connection, bucket, keys))
 
     async def prefixes_with_tombstones(self, bucket: str, prefixes: Sequence[str]) -> frozenset[str]:
         return await self._reader.run(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,8 +48,8 @@ class ListingIndex(Protocol):
     ) -> Sequence[ListedObject | ListedPrefix]:
         """See `Index.list_objects`."""
 
-    async def tombstones_among(self, bucket: str, keys: Sequence[str]) -> frozenset[str]:
-        """See `Index.tombstones_among`."""
+    async def decided_among(self, bucket: str, keys: Sequence[str]) -> Mapping[str, ListedObject | None]:
+        """See `Index.decided_among`."""
 
     async def prefixes_with_tombstones(self, bucket: str, prefixes: Sequence[str]) -> frozenset[str]:
         """See `Index.prefixes_with_tombstones`."""
@@ -184,7 +184,10 @@ class _Listing:
         known = dict(own)
         keys = [name for name, fields in page.entries if fields is not None and name not in known]
         prefixes = [name for name, fields in page.entries if fields is None and name not in known]
-        deleted = await self._index.tombstones_among(self._asked.bucket, keys) if keys else frozenset()
+        decided = await self._index.decided_among(self._asked.bucket, keys) if keys else {}
+        # Written since the index was listed: what the origin has under such a key may be what was deleted before.
+        known |= {key: written for key, written in decided.items() if written is not None}
+        deleted = frozenset(key for key, written in decided.items() if written is None)
         doubtful = await self._index.prefixes_with_tombstones(self._asked.bucket, prefixes) if prefixes else frozenset()
         return _Merge(page, known, deleted, doubtful)
 
@@ -305,9 +308,9 @@ class _Walk:
     async def _step(self) -> None:
         page = await self._origin.page("", self._reached, self._token)
         keys = [name for name, _ in page.entries]
-        deleted = await self._index.tombstones_among(self._asked.bucket, keys) if keys else frozenset()
+        decided = await self._index.decided_among(self._asked.bucket, keys) if keys else {}
         for key in keys:
-            if key not in deleted:
+            if decided.get(key, key) is not None:
                 prefix = common_prefix(key, self._asked.prefix, self._asked.delimiter)
                 if prefix is not None:
                     self._live.add(prefix)

@@ -151,8 +151,8 @@ class Index(Protocol):
         (empty: none) a key that has it behind `prefix` appears as its common prefix, once, and only if the prefix is greater than
         `after`. The cost is bounded by `limit`, also where a prefix holds a million keys."""
 
-    async def tombstones_among(self, bucket: str, keys: Sequence[str]) -> frozenset[str]:
-        """Which of `keys` (1000 at most) have a tombstone."""
+    async def decided_among(self, bucket: str, keys: Sequence[str]) -> Mapping[str, ListedObject | None]:
+        """Those of `keys` (1000 at most) that have an object here, with the object, and those that have a tombstone, with None."""
 
     async def prefixes_with_tombstones(self, bucket: str, prefixes: Sequence[str]) -> frozenset[str]:
         """Under which of `prefixes` (1000 at most) at least one tombstone lies."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -53,19 +53,20 @@ class ModelIndex:
         if self.fails:
             raise IndexUnavailable("down")
         live = [key for key, state in self.states.items() if state != DELETED]
-        copied = Provenance.COPIED_FROM_ORIGIN
-        provenance = {HERE: Provenance.WRITTEN_HERE, COPY: copied, OLD_COPY: copied}
         return [
-            ListedPrefix(name)
-            if key is None
-            else object_of(key, provenance[self.states[key]], "old" if self.states[key] == OLD_COPY else ETAG)
+            ListedPrefix(name) if key is None else self.listed(key)
             for name, key in rolled_up(live, prefix, delimiter, after)
         ][:limit]
 
-    async def tombstones_among(self, bucket: str, keys: Sequence[str]) -> frozenset[str]:
+    async def decided_among(self, bucket: str, keys: Sequence[str]) -> Mapping[str, ListedObject | None]:
         assert 0 < len(keys) <= 1000
         self.asked.append(("keys", len(keys)))
-        return frozenset(key for key in keys if self.states.get(key) == DELETED)
+        return {key: self.listed(key) if self.states[key] != DELETED else None for key in keys if key in self.states}
+
+    def listed(self, key: str) -> ListedObject:
+        state = self.states[key]
+        provenance = Provenance.WRITTEN_HERE if state == HERE else Provenance.COPIED_FROM_ORIGIN
+        return object_of(key, provenance, "old" if state == OLD_COPY else ETAG)
 
     async def prefixes_with_tombstones(self, bucket: str, prefixes: Sequence[str]) -> frozenset[str]:
         assert 0 < len(prefixes) <= 1000
@@ -307,6 +308,19 @@ async def test_what_only_the_index_has_is_shown_beside_the_origins_page() -> Non
     states = {"b": HERE, "d": COPY, "a": HERE}
     pages = await all_pages(ModelIndex(states), ModelOrigin(frozenset("ac")), Asked("bucket", "", "", Place(), 10))
     assert [shown(page.entries) for page in pages] == [[("a", "ours"), ("b", "ours"), ("c", "theirs"), ("d", "ours")]]
+
+
+async def test_a_key_that_is_written_while_its_bucket_is_listed_is_never_shown_as_the_origin_has_it() -> None:
+    """It was deleted before, so what the origin has of it is out of date."""
+    index = ModelIndex({"a": DELETED, "b": DELETED})
+
+    async def fetch(query: OriginQuery) -> OriginPage:
+        page = await ModelOrigin(frozenset("ab")).fetch(query)
+        index.states["a"] = HERE
+        return page
+
+    page = await merged_page(index, fetch, Asked("bucket", "", "", Place(), 10))
+    assert shown(page.entries) == [("a", "ours")]
 
 
 @pytest.mark.parametrize(
