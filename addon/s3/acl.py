@@ -45,7 +45,8 @@ _ANONYMOUS_READ_BY_CANNED: Mapping[str, bool] = {
 _CANNED_NOT_BUILT = frozenset({"authenticated-read", "aws-exec-read", "public-read-write"})
 _PERMISSIONS = frozenset(GRANTS.values())
 
-_GRANTEE = re.compile(r'[ \t]*(id|uri|emailAddress)[ \t]*=[ \t]*(?:"([^"]*)"|([^",]*))[ \t]*(,|$)', re.IGNORECASE)
+# Possessive throughout: a hostile header must not make the matcher go back and forth.
+_GRANTEE = re.compile(r'[ \t]*+(id|uri|emailAddress)[ \t]*+=[ \t]*+(?:"([^"]*+)"|([^",]*+))[ \t]*+(,|$)', re.IGNORECASE)
 
 _Grant = tuple[str, str]
 """A grantee (a user's id, or a group's URI) and a permission."""

@@ -72,6 +72,14 @@ def test_other_headers_are_refused(headers: dict[str, str], code: str) -> None:
     assert refused.value.code == code
 
 
+@pytest.mark.parametrize("start", ["", "id=", 'id="a"', "id=a"])
+def test_a_hostile_header_takes_no_longer_than_another(start: str) -> None:
+    """Most of its blanks could belong to each of three places in the pattern: seconds for two thousand of them, years for these."""
+    with pytest.raises(S3Error) as refused:
+        anonymous_read_from_headers({READ: f'{start}{" " * 60_000}"'})
+    assert refused.value.code == "InvalidArgument"
+
+
 @given(value=st.text(st.sampled_from('id=ur",AlUsers \t')) | st.text())
 def test_any_grant_is_read_or_refused(value: str) -> None:
     with pytest.raises(S3Error) as refused:
