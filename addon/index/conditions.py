@@ -11,7 +11,7 @@ from addon.index.rows import key_batches, key_bytes
 from addon.index.tables import KIND_TOMBSTONE, keys, origin_writes
 from addon.store.conditions import Verdict, WriteCondition, judge
 from addon.store.ports import WriteRefused
-from addon.store.records import ObjectRecord, Provenance, Tombstone, is_ours_alone
+from addon.store.records import ObjectRecord, Provenance, Tombstone
 
 _STATES = select(
     keys.c.key,
@@ -42,9 +42,9 @@ def refuse_unless(connection: Connection, bucket: str, key: str, condition: Writ
 
 
 def verdict_of(condition: WriteCondition, state: ObjectRecord | Tombstone | None, *, is_being_written: bool) -> Verdict:
-    """What `condition` comes to. With a write past us under way nobody can say what the origin holds, and a copy may be out of
-    date at any moment."""
-    if is_being_written and not is_ours_alone(state):
+    """What `condition` comes to. With a write past us under way nobody can say what the key holds: the origin may have accepted it
+    already, and what is here, also what was written here, is out of date from then on."""
+    if is_being_written:
         return Verdict.CONFLICT
     return judge(condition, state)
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -227,6 +228,29 @@ async def test_a_write_past_us_is_a_conflict(product: Product, origin_server: Or
         assert (await product.send("DELETE", "k", headers=[("if-match", held)])).status_code == 409
         await product.index.end_origin_write(write_id, WriteOutcome.REFUSED)
         assert (await put(product, ("if-match", '"x"'))).status_code == 412
+
+
+@pytest.mark.parametrize("state", ["moved", "written here", "deleted here"])
+async def test_a_write_past_us_that_begins_just_before_the_commit_is_a_conflict(
+    product: Product, origin_server: OriginServer, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """The origin may have accepted it already, so one of the two writers would be told of a success that is lost."""
+    held = await bring_about(product, origin_server, state)
+    before = await product.state("k")
+    real = type(product.index).put_object
+
+    async def put_late(self: Any, new: Any, *, condition: Any = None) -> Any:
+        write_id = await self.begin_origin_write(IMAGES, "k", now_s=0.0)
+        try:
+            return await real(self, new, condition=condition)
+        finally:
+            await self.end_origin_write(write_id, WriteOutcome.REFUSED)
+
+    monkeypatch.setattr(type(product.index), "put_object", put_late)
+    refused = await put(product, ABSENT if held is None else ("if-match", held))
+    assert (refused.status_code, refused.code) == (409, "ConditionalRequestConflict")
+    assert await product.state("k") == before
+    assert (await put(product)).status_code == 200
 
 
 @pytest.mark.parametrize("state", HELD)
