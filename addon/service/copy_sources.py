@@ -19,7 +19,6 @@ from addon.s3.copy_source import CopySource
 from addon.s3.errors import S3Error
 from addon.s3.keys import encode_key
 from addon.s3.metadata import NotAnObject, OriginCopyHeaders, headers_from_origin
-from addon.s3.query import decode_component
 from addon.s3.ranges import ByteRange
 from addon.service.authorize import Call
 from addon.service.buckets import Bucket, Directory
@@ -176,10 +175,8 @@ def _is_the_version(source: CopySource, state: ObjectRecord | Tombstone | None) 
 
 
 def _version(source: CopySource) -> str | None:
-    """The version as a query spells it: decoded and encoded anew, so that nothing else can stand in it."""
-    if source.version_id is None:
-        return None
-    return quote(decode_component(source.version_id), safe="~")
+    """The version as a query spells it: encoded anew, so that nothing else can stand in it."""
+    return None if source.version_id is None else quote(source.version_id, safe="~")
 
 
 def _whole_size(answer: OriginResponse, asked: tuple[int, int]) -> int:

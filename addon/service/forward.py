@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import BinaryIO
+from urllib.parse import quote
 
 from addon.s3.copy_source import CopySource, parse_copy_source
 from addon.s3.errors import S3Error
@@ -191,7 +192,7 @@ class Forwarder:
         if _endpoint(bucket) != _endpoint(call.bucket):
             # The name means another bucket there, or none.
             raise S3Error("NotImplemented", "A copy from another origin is not implemented by tgstore yet.")
-        version = f"?versionId={source.version_id}" if source.version_id is not None else ""
+        version = f"?versionId={quote(source.version_id, safe='~')}" if source.version_id is not None else ""
         return f"/{bucket.origin_bucket}/{encode_key(source.key)}{version}"
 
     @contextlib.asynccontextmanager

@@ -23,6 +23,8 @@ from addon.s3.errors import S3Error
         ("b/caf\u00c3\u00a9", "b", "caf\u00e9", None),
         ("b/k%3FversionId=x", "b", "k?versionId=x", None),
         ("b/k?versionId=3.a-b", "b", "k", "3.a-b"),
+        ("b/k?versionId=%6Eull", "b", "k", "null"),
+        ("b/k?versionId=a%26b", "b", "k", "a&b"),
     ],
 )
 def test_sources(header: str, bucket: str, key: str, version_id: str | None) -> None:
@@ -39,6 +41,7 @@ def test_sources(header: str, bucket: str, key: str, version_id: str | None) -> 
         ("b/k?versionId=", "InvalidArgument"),
         ("b/k?acl", "InvalidArgument"),
         ("b/k?versionId=1&acl", "InvalidArgument"),
+        ("b/k?versionId=%FF", "InvalidArgument"),
         ("b/a+b", "InvalidArgument"),
         ("b/%FF", "InvalidArgument"),
         ("b/%zz", "InvalidArgument"),

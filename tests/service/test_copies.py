@@ -226,6 +226,17 @@ async def test_a_deleted_source_is_not_there(product: Product, origin_server: Or
     assert await product.state("k") is None
 
 
+async def test_no_spelling_of_the_version_null_brings_back_what_was_deleted(
+    product: Product, origin_server: OriginServer
+) -> None:
+    origin_server.put("source", V1)
+    assert (await product.send("DELETE", "source")).status_code == 204
+    for spelling in ("null", "%6Eull", "%6e%75%6c%6c"):
+        refused = await copy(product, f"/{IMAGES}/source?versionId={spelling}")
+        assert (spelling, refused.status_code, refused.code) == (spelling, 404, "NoSuchVersion")
+    assert await product.state("k") is None
+
+
 async def test_a_source_written_over_the_origins_is_the_one_that_is_copied(
     product: Product, origin_server: OriginServer
 ) -> None:
