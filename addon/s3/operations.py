@@ -45,6 +45,9 @@ __all__ = [
 
 PART_NUMBER_MAX = 10_000
 
+# These make a version. About one that there is they say nothing, and servers that pass over the parameter would replace the object.
+_MAKES_A_VERSION = REPLACES_OBJECT - {Operation.DELETE_OBJECT}
+
 _PLAIN_OBJECT = {
     "GET": Operation.GET_OBJECT,
     "HEAD": Operation.HEAD_OBJECT,
@@ -114,7 +117,7 @@ def parse_target(
     if not key:
         return Target(bucket, key, raw_key, _bucket_operation(method, asked))
     operation = _object_operation(method, asked, with_hoisted_headers(headers, raw_query))
-    if operation is Operation.PUT_OBJECT and asked.version_id is not None:
+    if operation in _MAKES_A_VERSION and asked.version_id is not None:
         raise _invalid_argument("This operation does not accept a version-id.", "versionId")
     return Target(bucket, key, raw_key, operation, asked.version_id, asked.part_number)
 

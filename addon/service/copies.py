@@ -88,12 +88,6 @@ class CopyHandlers:
     def check_copy_headers(self, call: Call) -> CopyWish:
         """Everything of a CopyObject that its headers alone show to be wrong. Raises S3Error."""
         _check_caller(call)
-        if call.target.version_id is not None:
-            raise S3Error(
-                "InvalidArgument",
-                "This operation does not accept a version-id.",
-                details={"ArgumentName": "versionId"},
-            )
         self._conditions.has_condition(call)
         return copy_wish(call.headers)
 

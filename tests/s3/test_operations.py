@@ -157,6 +157,8 @@ def test_a_subresource_never_becomes_a_plain_operation(
         ("PUT", "uploadId=u"),
         ("PUT", "uploadId=u&uploadId=v&partNumber=1"),
         ("PUT", "versionId=x"),
+        ("PUT", "versionId=x&x-amz-copy-source=b%2Fk"),
+        ("POST", "uploadId=u&versionId=x"),
     ],
 )
 def test_malformed_qualifiers_are_refused(method: str, query: str) -> None:

@@ -34,6 +34,7 @@ from tests.service.signing import sign
 from tests.service.uploads import (
     Uploading,
     begin,
+    begun_at_origin,
     by_boto,
     checksum,
     composite,
@@ -216,6 +217,20 @@ async def test_uploads_that_are_not_known_here_are_asked_for_at_the_origin(small
         assert small.origin.requests == [(method, f"/images-there/k?{query}")]
     assert await whole(small) == b"done"
     assert small.spooled() == []
+
+
+async def test_no_upload_is_completed_at_the_origin_as_a_version_of_its_own(
+    small: Product, origin_server: OriginServer
+) -> None:
+    """The origin would make it the current object, and what is held here would stand before it."""
+    assert (await small.send("PUT", "k", body=b"written here")).status_code == 200
+    uploading = begun_at_origin(small, origin_server, "k", b"of the origin")
+    body = part_list_xml(sorted(uploading.etags.items()))
+    refused = await small.send("POST", "k", query=f"uploadId={uploading.upload_id}&versionId=x", body=body)
+    assert (refused.status_code, refused.code) == (400, "InvalidArgument")
+    assert origin_server.keys() == set()
+    assert (await uploading.complete()).status_code == 200
+    assert await whole(small) == b"of the origin"
 
 
 async def test_an_upload_belongs_to_its_bucket(small: Product) -> None:
