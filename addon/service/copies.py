@@ -124,6 +124,7 @@ class CopyHandlers:
         check_source(call.headers, etag=held.etag, last_modified_s=held.last_modified_s)
         check_self_copy(wish, call.bucket.name, call.target.key)
         check_size(held.size, SOURCE_BYTES_MAX)
+        tags = self._sources.tags_here(call, wish.source, held) if wish.keeps_tags else {}
         checksums = held.checksums
         if wish.checksum_algorithm is not None and wish.lacks_checksum(checksums):
             checksums = await self._computed_checksum(held, wish.checksum_algorithm)
@@ -138,7 +139,7 @@ class CopyHandlers:
             headers=wish.headers_of_copy(held.headers),
             checksums=checksums,
             extents=(),
-            tags=wish.tags_of_copy(held.tags),
+            tags=wish.tags_of_copy(tags),
         )
         condition = await self._conditions.of_write(call)
         try:

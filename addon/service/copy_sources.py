@@ -118,6 +118,14 @@ class CopySources:
                 raise OriginUnavailable("the origin gave another range than the one that was asked for")
             yield OpenedSource(about, size, part, answer.body)
 
+    def tags_here(self, call: Call, source: CopySource, held: ObjectRecord) -> Mapping[str, str]:
+        """The tags of a source that is held here. Raises AccessDenied where it has some and the caller has a right to the object
+        only because anyone has: tags are not part of what anyone may read."""
+        _, by_right = self._bucket(call, source)
+        if held.tags and not by_right:
+            raise _denied()
+        return held.tags
+
     async def tags_at_origin(self, call: Call, source: CopySource, opened: OpenedSource) -> Mapping[str, str]:
         """The tags of a source that is read at the origin. Raises AccessDenied where they may not be read, else as the origin."""
         bucket, by_right = self._bucket(call, source)

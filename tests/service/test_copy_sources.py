@@ -108,6 +108,21 @@ async def test_what_anyone_may_read_anyone_may_copy(product: Product) -> None:
     assert gone.status_code in (403, 404)
 
 
+async def test_who_may_read_an_object_as_anyone_may_gets_none_of_its_tags(product: Product) -> None:
+    await put_of_other(product, "public", [("x-amz-acl", "public-read"), ("x-amz-tagging", "secret=1")])
+    refused = await copy(product, f"/{OTHER}/public")
+    assert (refused.status_code, refused.code) == (403, "AccessDenied")
+    assert await product.state("k") is None
+    replaced = [("x-amz-tagging-directive", "REPLACE"), ("x-amz-tagging", "a=b")]
+    assert (await copy(product, f"/{OTHER}/public", replaced)).status_code == 200
+    told = (await product.send("GET", "k", query="tagging")).text
+    assert "<Key>a</Key>" in told
+    assert "secret" not in told
+    own = await copy(product, f"/{OTHER}/public", bucket=OTHER, by=OTHER_USER)
+    assert own.status_code == 200
+    assert "secret" in (await product.send("GET", "k", bucket=OTHER, by=OTHER_USER, query="tagging")).text
+
+
 async def test_a_strangers_read_at_the_origin_bears_no_signature(tmp_path: Path, quick_retries: None) -> None:
     """The origin decides what anyone may read; our rights are not lent out."""
     public, asked = b"public at the origin", []
