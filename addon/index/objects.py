@@ -96,7 +96,7 @@ def copy_object(
     """See `Index.copy_object`."""
     if new.extents:
         raise ValueError("a copy takes the extents of its source")
-    _refuse_unless_current(connection, source)
+    refuse_unless_current(connection, source)
     conditions.refuse_unless(connection, new.bucket, new.key, condition)
     row = object_row(replace(new, size=source.size), next_number(connection), parts_count=source.parts_count)
     if (new.bucket, new.key) == (source.bucket, source.key):
@@ -117,7 +117,7 @@ def change_object(
     connection: Connection, record: ObjectRecord, tags: Mapping[str, str] | None, anonymous_read: bool | None
 ) -> ObjectRecord:
     """See `Index.change_object`. A write to the origin under way is not overruled: it replaces the object with its description."""
-    _refuse_unless_current(connection, record)
+    refuse_unless_current(connection, record)
     connection.execute(_DELETE_JOBS, {"here_bucket": record.bucket, "here_keys": [key_bytes(record.key)]})
     changes: dict[str, object] = {
         "generation": next_number(connection),
@@ -195,8 +195,8 @@ def clear_keys(connection: Connection, bucket: str, cleared: list[bytes]) -> lis
     return document_ids
 
 
-def _refuse_unless_current(connection: Connection, record: ObjectRecord) -> None:
-    """Raises SourceChanged."""
+def refuse_unless_current(connection: Connection, record: ObjectRecord) -> None:
+    """Raises SourceChanged where the key has another object than `record` by now, or none."""
     row = connection.execute(_SELECT_CURRENT, here(record.bucket, record.key)).one_or_none()
     if row is None or row.generation != record.generation:
         raise SourceChanged("the object was replaced or deleted in the meantime")

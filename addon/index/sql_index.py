@@ -183,8 +183,8 @@ class SqlIndex(MigrationCalls):
     async def upload(self, upload_id: str) -> MultipartUpload | None:
         return await self._reader.point(lambda connection: upload_queries.upload(connection, upload_id))
 
-    async def put_part(self, upload_id: str, part: NewPart) -> None:
-        await self._write(uploads.put_part, upload_id, part, self._now_s())
+    async def put_part(self, upload_id: str, part: NewPart, *, source: ObjectRecord | None = None) -> None:
+        await self._write(uploads.put_part, upload_id, part, self._now_s(), source)
 
     async def parts(self, upload_id: str, *, after: int, limit: int) -> Sequence[PartFacts]:
         return await self._reader.run(lambda connection: upload_queries.parts_of(connection, upload_id, after, limit))

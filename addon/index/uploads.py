@@ -87,9 +87,13 @@ def create_upload(connection: Connection, upload: MultipartUpload) -> None:
     connection.execute(insert(uploads), upload_row(upload))
 
 
-def put_part(connection: Connection, upload_id: str, part: NewPart, now_s: float) -> None:
+def put_part(
+    connection: Connection, upload_id: str, part: NewPart, now_s: float, source: ObjectRecord | None = None
+) -> None:
     """See `Index.put_part`."""
     _refuse_unless_open(connection, upload_id)
+    if source is not None:
+        objects.refuse_unless_current(connection, source)
     place = {"here_upload_id": upload_id, "here_number": part.number}
     former = list(connection.execute(_FORMER_DOCUMENTS, place).scalars())
     connection.execute(delete(part_extents).where(_EXTENTS_OF_PART_HERE), place)

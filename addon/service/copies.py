@@ -220,11 +220,8 @@ class CopyHandlers:
             modified_at_s=int(self._store.now_s()),
             extents=extents.extents(),
         )
-        await self._store.index.put_part(upload.upload_id, new)
-        # From here on the part keeps the documents in use. Were the source gone by now, they could have been cleared away before.
-        current = await self._store.state(held.bucket, held.key)
-        if not isinstance(current, ObjectRecord) or current.generation != held.generation:
-            raise SourceChanged("the source of a part was replaced while it was copied")
+        # In the same transaction the source must still be there: the documents of one that is gone may be cleared away.
+        await self._store.index.put_part(upload.upload_id, new, source=held)
         return new
 
     async def _copy_part_from_origin(

@@ -163,8 +163,9 @@ class Index(Protocol):
     async def upload(self, upload_id: str) -> MultipartUpload | None:
         """The upload, if it is open."""
 
-    async def put_part(self, upload_id: str, part: NewPart) -> None:
-        """Remember a part; one of the same number is replaced, and its documents become garbage. Raises `UploadGone`."""
+    async def put_part(self, upload_id: str, part: NewPart, *, source: ObjectRecord | None = None) -> None:
+        """Remember a part; one of the same number is replaced, and its documents become garbage. A part that is made of `source`
+        has some of its documents. Raises `UploadGone`, and `SourceChanged` where `source` is no longer the current object."""
 
     async def parts(self, upload_id: str, *, after: int, limit: int) -> Sequence[PartFacts]:
         """Up to `limit` parts with numbers above `after`, in ascending order. Raises `UploadGone`."""

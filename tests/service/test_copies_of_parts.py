@@ -20,7 +20,7 @@ from addon.telegram.documents import DOCUMENT_BYTES_MAX
 from tests.service.fixtures import OriginServer
 from tests.service.product import ALONE, IMAGES, OTHER, OTHER_USER, Answer, Product, eventually
 from tests.service.signing import Headers
-from tests.service.uploads import Uploading, begin, by_boto, checksum, etag_of, product_with_small_parts
+from tests.service.uploads import Uploading, begin, by_boto, checksum, etag_of, part_list_xml, product_with_small_parts
 
 EXTENT = extent_bytes_max(DOCUMENT_BYTES_MAX)
 V1, V2 = random.Random(41).randbytes(3 * BLOCK_BYTES + 777), random.Random(42).randbytes(70_000)
@@ -217,15 +217,16 @@ async def test_a_part_copied_anew_lets_the_former_go(product: Product) -> None:
 async def test_a_source_that_changes_under_the_copy_is_looked_at_anew(
     product: Product, monkeypatch: pytest.MonkeyPatch, then: str
 ) -> None:
-    """Its document may have been cleared away before the part took it into use."""
+    """Its document may have been cleared away before the part took it into use. The former part stands until there is a new one."""
     assert (await product.send("PUT", "source", body=V1)).status_code == 200
     upload = await begin(product, "k")
+    assert (await upload.put(1, b"former")).status_code == 200
     original, there, go = SqlIndex.put_part, asyncio.Event(), asyncio.Event()
 
-    async def waiting(self: SqlIndex, *arguments: Any) -> None:
+    async def waiting(self: SqlIndex, *arguments: Any, **more: Any) -> None:
         there.set()
         await go.wait()
-        await original(self, *arguments)
+        await original(self, *arguments, **more)
 
     monkeypatch.setattr(SqlIndex, "put_part", waiting)
     copying = asyncio.create_task(copy_part(upload, 1, f"/{IMAGES}/source"))
@@ -236,9 +237,12 @@ async def test_a_source_that_changes_under_the_copy_is_looked_at_anew(
     made = await copying
     if then == "deleted":
         assert (made.status_code, made.code) == (404, "NoSuchKey")
+        assert (await upload.complete()).status_code == 200
+        assert (await product.send("GET", "k")).content == b"former"
         return
-    assert f'<ETag>"{hashlib.md5(V2).hexdigest()}"</ETag>' in made.text
-    assert (await upload.complete()).status_code == 200
+    etag = hashlib.md5(V2).hexdigest()
+    assert f'<ETag>"{etag}"</ETag>' in made.text
+    assert (await upload.complete(part_list_xml([(1, etag)]))).status_code == 200
     assert (await product.send("GET", "k")).content == V2
 
 
