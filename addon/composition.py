@@ -87,8 +87,10 @@ def _gateway(
     directory = Directory(_bucket(bucket) for bucket in config.buckets)
     origin_writes = OriginWrites(store)
     limits = config.service
-    forwarder = Forwarder(store, origins, copier, origin_writes, directory, body_bytes_max=limits.object_bytes_max)
     slots = UploadSlots(UPLOADS_MAX)
+    forwarder = Forwarder(
+        store, origins, copier, origin_writes, directory, slots, body_bytes_max=limits.object_bytes_max
+    )
     missing = MissingAnswers(origins)
     reads = ReadHandlers(store, forwarder, origin_writes, missing)
     conditions = Conditions(store, origins)

@@ -31,6 +31,7 @@ from addon.service.buckets import Bucket, Directory
 from addon.service.late_errors import is_accepted
 from addon.service.origin_writes import OriginWrites
 from addon.service.request import Answer
+from addon.service.upload_slots import UploadSlots
 from addon.store.copier import Copier
 from addon.store.object_store import ObjectStore
 from addon.store.ports import Origin, OriginRequest, OriginResponse, OriginUnavailable, WriteOutcome
@@ -68,7 +69,8 @@ class SpooledBody:
 
 
 class Forwarder:
-    """Forwards verified calls to their bucket's origin. Bodies above `body_bytes_max` bytes are refused."""
+    """Forwards verified calls to their bucket's origin. Bodies above `body_bytes_max` bytes are refused, and one that is spooled
+    takes one of `slots`."""
 
     def __init__(
         self,
@@ -77,11 +79,12 @@ class Forwarder:
         copier: Copier,
         origin_writes: OriginWrites,
         directory: Directory,
+        slots: UploadSlots,
         *,
         body_bytes_max: int,
     ) -> None:
         self._store, self._origins, self._copier = store, origins, copier
-        self._origin_writes, self._directory = origin_writes, directory
+        self._origin_writes, self._directory, self._slots = origin_writes, directory, slots
         self._body_bytes_max = body_bytes_max
 
     async def read_miss(self, call: Call) -> Answer:
@@ -94,11 +97,13 @@ class Forwarder:
         return await self._send(call, None, order_copy if call.target.operation is Operation.GET_OBJECT else None)
 
     async def forward(self, call: Call) -> Answer:
-        """Any other operation. Raises NotImplemented where the origin cannot know the right answer."""
+        """Any other operation. Raises NotImplemented where the origin cannot know the right answer, SlowDown where too many bodies
+        are on their way already."""
         await self._refuse_what_the_origin_cannot_know(call)
         async with contextlib.AsyncExitStack() as stack:
             spooled = None
             if call.request.has_body:
+                stack.enter_context(self._slots.one())
                 spooled = await stack.enter_async_context(self._spool(call))
             if (
                 call.request.method in ("GET", "HEAD")

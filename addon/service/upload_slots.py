@@ -1,4 +1,4 @@
-"""How many uploads run at once: PUTs, parts, copies and browser uploads share one limit."""
+"""How many uploads run at once: PUTs, parts, copies, browser uploads and bodies for the origin share one limit."""
 
 from __future__ import annotations
 

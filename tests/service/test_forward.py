@@ -140,6 +140,21 @@ async def test_a_part_reaches_the_origin_only_when_it_is_verified(product: Produ
     assert product.spooled() == []
 
 
+async def test_bodies_for_the_origin_share_the_limit_of_uploads(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each lies on the disk until it is verified, whatever becomes of it at the origin."""
+    slots = product.gateway._service._forwarder._slots
+    monkeypatch.setattr(slots, "_uploads_max", 0)
+    refused = await product.send("PUT", "k", query="partNumber=1&uploadId=u", body=V1)
+    assert (refused.status_code, refused.code, refused.headers["retry-after"]) == (503, "SlowDown", "1")
+    assert product.origin.requests == []
+    assert (await product.send("GET", "k", query="uploadId=u")).code == "NoSuchUpload", "without a body nothing waits"
+    monkeypatch.setattr(slots, "_uploads_max", 1)
+    for _ in range(2):
+        assert (await product.send("PUT", "k", query="partNumber=1&uploadId=u", body=V1)).code != "SlowDown"
+
+
 async def test_writes_by_the_origin_supersede_what_is_here(product: Product, origin_server: OriginServer) -> None:
     assert (await product.send("PUT", "k", body=b"ours")).status_code == 200
     made = await write_past(product, origin_server, V1)
