@@ -101,7 +101,7 @@ def parse_target(
 
     `host_bucket` is the bucket that the Host header names (virtual-host style), None where the path begins with the bucket.
     `raw_path` and `raw_query` are the request target's bytes as Latin-1 text; `headers` has lower-case names. Raises InvalidURI,
-    KeyTooLongError or InvalidArgument.
+    KeyTooLongError, InvalidArgument or NoSuchUpload.
     """
     if host_bucket is None:
         bucket, raw_key = split_path(raw_path)
@@ -135,7 +135,7 @@ class _Asked:
 
     @staticmethod
     def of(raw_query: str) -> _Asked:
-        """Raises InvalidArgument for qualifiers that are malformed or stand twice."""
+        """Raises InvalidArgument for qualifiers that are malformed or stand twice, NoSuchUpload for an empty upload id."""
         if not raw_query:
             return _NOTHING_ASKED
         subresources: list[str] = []
@@ -153,6 +153,9 @@ class _Asked:
                 subresources.append(_LOOK_ALIKE)
         if qualifiers.get("versionId") == "":
             raise _invalid_argument("Version id cannot be the empty string", "versionId")
+        if qualifiers.get("uploadId") == "":
+            # Nobody's upload. To a server that takes an empty parameter for none this would be a PUT or DELETE of the object.
+            raise S3Error("NoSuchUpload", "The specified upload does not exist.", details={"UploadId": ""})
         part_number = qualifiers.get("partNumber")
         return _Asked(
             subresources=tuple(subresources),

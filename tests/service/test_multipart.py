@@ -219,6 +219,15 @@ async def test_uploads_that_are_not_known_here_are_asked_for_at_the_origin(small
     assert small.spooled() == []
 
 
+async def test_the_origin_is_not_asked_for_an_upload_without_id(small: Product, origin_server: OriginServer) -> None:
+    """A server that takes the empty parameter for none would write or delete the object itself."""
+    origin_server.put("k", b"of the origin")
+    for method, query, body in steps(""):
+        refused = await small.send(method, "k", query=query, body=body)
+        assert (method, refused.status_code, refused.code) == (method, 404, "NoSuchUpload")
+    assert small.origin.requests == []
+
+
 async def test_no_upload_is_completed_at_the_origin_as_a_version_of_its_own(
     small: Product, origin_server: OriginServer
 ) -> None:
