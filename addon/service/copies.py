@@ -41,7 +41,7 @@ from addon.store.conditions import ObjectFacts, Verdict, WriteCondition
 from addon.store.extent_ranges import ExtentRange
 from addon.store.multipart import MultipartUpload, NewPart
 from addon.store.object_store import Description, ObjectStore
-from addon.store.ports import SourceChanged, WriteRefused
+from addon.store.ports import OriginChanged, SourceChanged, WriteRefused
 from addon.store.records import NewObject, ObjectRecord, Provenance
 from addon.store.whole_object import check_whole, told_checksums
 from addon.store.writer import Upload
@@ -248,11 +248,14 @@ class CopyHandlers:
 
     @contextlib.asynccontextmanager
     async def _taken(self, call: Call, source: OpenedSource, digests: BodyDigests) -> AsyncIterator[Upload]:
-        """The source's bytes on their way into Telegram, all of them observed and as many as were announced."""
+        """The source's bytes on their way into Telegram, all of them observed and as many as were announced. Raises `OriginChanged`
+        where they are not: a length beside chunks binds nobody below."""
         async with self._store.upload(call.bucket.name, call.target.key, digests.update) as upload:
             async for piece in source.body:
                 await upload.write(piece)
             await upload.seal()
+            if upload.size != source.part.length:
+                raise OriginChanged(f"the origin announced {source.part.length} bytes and sent {upload.size}")
             yield upload
 
     async def _computed_checksum(self, record: ObjectRecord, algorithm: str) -> Mapping[str, str]:

@@ -17,6 +17,7 @@ from addon.index.sql_index import SqlIndex
 from addon.store.layout import extent_bytes_max
 from addon.store.records import BLOCK_BYTES, ObjectRecord
 from addon.telegram.documents import DOCUMENT_BYTES_MAX
+from tests.origin.raw_server import raw_server
 from tests.service.fixtures import OriginServer
 from tests.service.product import ALONE, IMAGES, OTHER, OTHER_USER, Answer, Product, eventually
 from tests.service.signing import Headers
@@ -186,6 +187,21 @@ async def test_an_upload_of_the_origin_goes_on_there(product: Product, origin_se
     parts = origin_server.s3.list_parts(**where, UploadId=upload.upload_id)["Parts"]
     assert [part["Size"] for part in parts] == [len(V2)]
     assert product.sends() == 0
+
+
+async def test_a_range_of_which_the_origin_sends_less_than_it_announces_is_no_part(
+    tmp_path: Path, quick_retries: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = 'ETag: "x-1"\r\nLast-Modified: Tue, 14 Nov 2023 22:13:20 GMT\r\nContent-Range: bytes 0-9/100\r\n'
+    framed = "Content-Length: 10\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    async with (
+        raw_server(f"HTTP/1.1 206 X\r\n{described}{framed}".encode()) as origin,
+        product_with_small_parts(tmp_path, origin.port, monkeypatch) as product,
+    ):
+        upload = await begin(product, "k")
+        refused = await copy_part(upload, 1, f"/{IMAGES}/source", "bytes=0-9")
+        assert (refused.status_code, refused.code) == (503, "ServiceUnavailable")
+        assert "<Part>" not in (await upload.listed()).text
 
 
 async def test_an_empty_source(product: Product, origin_server: OriginServer) -> None:
