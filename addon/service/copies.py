@@ -264,11 +264,12 @@ class CopyHandlers:
         return {algorithm: digests.checksum(algorithm), "type": "FULL_OBJECT"}
 
     async def _read(self, record: ObjectRecord, part: ByteRange, observe: Callable[[bytes], None]) -> None:
-        """Give bytes that are held here to `observe`, in order, in a worker thread."""
+        """Give bytes that are held here to `observe`, in order, in a worker thread. What is made of them shares their documents, so
+        it is these that are read, although the origin may have the same bytes."""
         if not part.length:
             return
         with self._slots.one():
-            async with contextlib.aclosing(self._store.read(record, part.start, part.length)) as pieces:
+            async with contextlib.aclosing(self._store.read_here(record, part.start, part.length)) as pieces:
                 async for piece in pieces:
                     await asyncio.to_thread(observe, piece)
 

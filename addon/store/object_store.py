@@ -162,6 +162,10 @@ class ObjectStore:
             async for piece in self._read_at_origin(record, start + given, length - given, failure):
                 yield piece
 
+    def read_here(self, record: ObjectRecord, start: int, length: int) -> AsyncGenerator[bytes, None]:
+        """The same without the origin's help: for who makes something new of the documents, which must be there then."""
+        return self._reader.read(record, start, length)
+
     async def _read_at_origin(
         self, record: ObjectRecord, start: int, length: int, failure: StoreError
     ) -> AsyncGenerator[bytes, None]:

@@ -204,6 +204,18 @@ async def test_a_range_of_which_the_origin_sends_less_than_it_announces_is_no_pa
         assert "<Part>" not in (await upload.listed()).text
 
 
+async def test_no_part_is_made_of_documents_that_are_lost(product: Product, origin_server: OriginServer) -> None:
+    """A read of the source goes on at the origin. A part would have nothing there to go on with."""
+    await bring_about(product, origin_server, "moved")
+    product.standin.control.faults({"match": {"method": "getFile"}, "times": None, "action": {"kind": "unavailable"}})
+    assert (await product.send("GET", "source")).content == V1
+    upload = await begin(product, "k")
+    for byte_range in (None, "bytes=5-9"):
+        refused = await copy_part(upload, 1, f"/{IMAGES}/source", byte_range)
+        assert refused.status_code == 503
+    assert "<Part>" not in (await upload.listed()).text
+
+
 async def test_an_empty_source(product: Product, origin_server: OriginServer) -> None:
     origin_server.put("at-origin", b"")
     assert (await product.send("PUT", "here", body=b"")).status_code == 200
