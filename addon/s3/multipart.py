@@ -41,6 +41,7 @@ ABOUT_THE_OBJECT = frozenset(
 )
 
 _UPLOAD_ID_BYTES = 32
+_UPLOAD_ID = re.compile(r"[0-9a-f]{12}\.[A-Za-z0-9_-]{43}", re.ASCII)
 _SIZE = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
@@ -136,6 +137,11 @@ def new_upload_id(now_s: float, token_urlsafe: Callable[[int], str]) -> str:
     `now_s` in UNIX seconds; `token_urlsafe(n)` gives a text with `n` random bytes, as `secrets.token_urlsafe` does.
     """
     return f"{int(now_s * 1000):012x}.{token_urlsafe(_UPLOAD_ID_BYTES)}"
+
+
+def is_made_here(upload_id: str) -> bool:
+    """Whether an upload id has the form of those of `new_upload_id`. Such an upload was begun here and nowhere else."""
+    return _UPLOAD_ID.fullmatch(upload_id) is not None
 
 
 def chosen_parts(

@@ -32,7 +32,7 @@ from addon.service.body import whole_body
 from addon.service.conditions import Conditions, refusal
 from addon.service.copy_sources import CopySources, OpenedSource
 from addon.service.forward import Forwarder
-from addon.service.multipart import no_such_upload, plan_of, upload_id_of
+from addon.service.multipart import may_be_at_origin, no_such_upload, plan_of, upload_id_of
 from addon.service.objects import commit_conditionally
 from addon.service.request import Answer
 from addon.service.slow_answers import answer_when_done
@@ -98,7 +98,7 @@ class CopyHandlers:
         index, upload_id = self._store.index, upload_id_of(call)
         upload = await index.upload(upload_id)
         if upload is None:
-            if call.bucket.origin is None or await index.completed_upload(upload_id) is not None:
+            if not may_be_at_origin(call):
                 raise no_such_upload(call)
             return await self._forwarder.forward(call)
         if (upload.bucket, upload.key) != (call.bucket.name, call.target.key):

@@ -24,6 +24,7 @@ from addon.s3.multipart import (
     check_part_algorithm,
     checksum_plan,
     chosen_parts,
+    is_made_here,
     multipart_etag,
     new_upload_id,
     object_checksums,
@@ -282,7 +283,7 @@ class MultipartHandlers:
 
     async def _elsewhere(self, call: Call) -> Answer:
         """An upload that is not open here may be one that was begun at the origin. Raises NoSuchUpload where it cannot be."""
-        if call.bucket.origin is None or await self._completed(call) is not None:
+        if not may_be_at_origin(call):
             raise no_such_upload(call)
         return await self._forwarder.forward(call)
 
@@ -290,6 +291,11 @@ class MultipartHandlers:
 def upload_id_of(call: Call) -> str:
     """The upload id that the query names."""
     return next((value for name, value in parameters(call.request.raw_query) if name == "uploadId"), "")
+
+
+def may_be_at_origin(call: Call) -> bool:
+    """Whether the upload that the call names, and that is not open here, may be open at the origin: one of ours has ended then."""
+    return call.bucket.origin is not None and not is_made_here(upload_id_of(call))
 
 
 def plan_of(upload: MultipartUpload) -> ChecksumPlan:

@@ -27,6 +27,7 @@ from addon.s3.multipart import (
     checksum_plan,
     chosen_parts,
     composite_checksum,
+    is_made_here,
     multipart_etag,
     new_upload_id,
     object_checksums,
@@ -131,6 +132,8 @@ def test_a_part_brings_the_uploads_checksum_or_none(declared: str | None, fits: 
 
 def test_upload_ids_cannot_be_guessed_and_follow_time() -> None:
     ids = {new_upload_id(1_800_000_000.0, secrets.token_urlsafe) for _ in range(1000)}
+    assert all(map(is_made_here, ids))
+    assert not any(map(is_made_here, ("", "u", "2~abc.def", next(iter(ids))[:-1], next(iter(ids)) + "a")))
     assert len(ids) == 1000
     for upload_id in ids:
         assert len(upload_id.partition(".")[2]) >= 43, "256 bits"

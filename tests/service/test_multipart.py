@@ -219,6 +219,21 @@ async def test_uploads_that_are_not_known_here_are_asked_for_at_the_origin(small
     assert small.spooled() == []
 
 
+async def test_an_upload_of_ours_that_was_aborted_is_nowhere_else(small: Product, origin_server: OriginServer) -> None:
+    """Parts that were under way when their upload was aborted need not go to the origin to learn it, nor a copy to be refused
+    for its source."""
+    assert (await small.send("PUT", "source", body=b"written here")).status_code == 200
+    uploading = await begin(small, "k")
+    assert (await uploading.abort()).status_code == 204
+    for method, query, body in steps(uploading.upload_id):
+        refused = await small.send(method, "k", query=query, body=body)
+        assert (method, refused.status_code, refused.code) == (method, 404, "NoSuchUpload")
+    source = [("x-amz-copy-source", f"/{IMAGES}/source")]
+    copied = await small.send("PUT", "k", query=f"partNumber=1&uploadId={uploading.upload_id}", headers=source)
+    assert (copied.status_code, copied.code) == (404, "NoSuchUpload")
+    assert small.origin.requests == []
+
+
 async def test_the_origin_is_not_asked_for_an_upload_without_id(small: Product, origin_server: OriginServer) -> None:
     """A server that takes the empty parameter for none would write or delete the object itself."""
     origin_server.put("k", b"of the origin")
