@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[Call], Awaitable[Answer]]
 HeaderCheck = Callable[[Call], object]
 
+# All header lines of a request together. S3 takes 8 KB; cookies and what proxies add come on top. Without a limit whoever asks
+# decides how long the rules of a bucket are held against a header.
+HEADER_BYTES_MAX = 32 * 1024
+
 
 class ObjectService:
     """The ASGI application."""
@@ -122,6 +126,7 @@ class ObjectService:
         return await self._forwarder.forward(call)
 
     def _identify(self, request: S3Request) -> Call:
+        _check_head(request)
         addressed = self._directory.find(
             request.host, request.method, request.raw_path, request.raw_query, request.headers
         )
@@ -143,6 +148,15 @@ def error_answer(error: S3Error, request: S3Request) -> Answer:
     if request.method == "HEAD":
         return Answer(error.status, headers)
     return Answer(error.status, [*headers, ("content-length", str(len(body)))], body)
+
+
+def _check_head(request: S3Request) -> None:
+    if sum(len(name) + len(value) for name, value in request.headers) > HEADER_BYTES_MAX:
+        raise S3Error(
+            "RequestHeaderSectionTooLarge",
+            "Your request header section exceeds the maximum allowed request header size",
+            details={"MaxSizeAllowed": str(HEADER_BYTES_MAX)},
+        )
 
 
 def _request(scope: MutableMapping[str, Any], receive: Receive) -> S3Request:

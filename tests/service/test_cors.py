@@ -113,6 +113,12 @@ async def test_a_preflight_that_no_rule_allows_is_refused(settled: Product) -> N
         assert (answer.code, answer.status_code, told(answer)) == (code, status, {}), asked
 
 
+async def test_a_preflight_about_a_million_headers_is_refused_unread(settled: Product) -> None:
+    for value in ("x-a," * (1 << 18), "," * (1 << 20), "x" * (1 << 20)):
+        refused = await preflight(settled, {**PUT_FROM_SITE, "access-control-request-headers": value})
+        assert (refused.status_code, refused.code) == (400, "RequestHeaderSectionTooLarge")
+
+
 async def test_answers_and_errors_are_told_to_the_page_that_may_see_them(settled: Product) -> None:
     put = await settled.send("PUT", "k", body=b"content", headers=from_page())
     got = await settled.send("GET", "k", headers=from_page())
