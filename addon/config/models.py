@@ -87,7 +87,7 @@ class Copies(Section):
 
 
 class Multipart(Section):
-    """An upload in parts that nobody has completed is given up after this many seconds, and its parts become garbage."""
+    """An upload that nobody completes is given up this many seconds after its last part, and its parts become garbage."""
 
     expire_after_s: Annotated[float, Field(gt=0, le=365 * 86400)] = 7 * 86400.0
 

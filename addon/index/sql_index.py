@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -32,7 +31,7 @@ from addon.index.writer import Writer
 from addon.store.conditions import WriteCondition
 from addon.store.listed import Deletion, ListedObject, ListedPrefix
 from addon.store.multipart import CompletedUpload, Completion, MultipartUpload, NewPart, PartFacts
-from addon.store.ports import UploadGone, WriteOutcome, WriteRefused
+from addon.store.ports import WriteOutcome, WriteRefused
 from addon.store.records import (
     CopyJob,
     CopyOrder,
@@ -210,18 +209,16 @@ class SqlIndex(MigrationCalls):
             )
         )
 
-    async def expire_uploads(self, *, begun_before_s: float, limit: int) -> int:
+    async def expire_uploads(self, *, untouched_since_s: float, limit: int) -> int:
         # Each upload is a transaction of its own: one of 10 000 parts takes a while, and other writes shall have their turn.
         aborted = 0
-        for upload_id in await self._expired_uploads(UPLOAD_OPEN, begun_before_s, limit):
-            with contextlib.suppress(UploadGone):  # completed or aborted since it was read
-                await self._write(uploads.abort_upload, upload_id, self._now_s())
-                aborted += 1
-        completed = await self._expired_uploads(UPLOAD_COMPLETED, begun_before_s, limit)
+        for upload_id in await self._expired_uploads(UPLOAD_OPEN, untouched_since_s, limit):
+            aborted += await self._write(uploads.expire_upload, upload_id, untouched_since_s, self._now_s())
+        completed = await self._expired_uploads(UPLOAD_COMPLETED, untouched_since_s, limit)
         return aborted + await self._write(uploads.forget_completed, completed)
 
-    async def _expired_uploads(self, state: str, begun_before_s: float, limit: int) -> Sequence[str]:
-        return await self._reader.run(lambda connection: uploads.expired(connection, state, begun_before_s, limit))
+    async def _expired_uploads(self, state: str, untouched_since_s: float, limit: int) -> Sequence[str]:
+        return await self._reader.run(lambda connection: uploads.expired(connection, state, untouched_since_s, limit))
 
     async def supersede(self, bucket: str, key: str) -> None:
         await self._write(objects.supersede, bucket, key, self._now_s())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
 from addon.index import conditions, documents, objects
 from addon.index.numbers import next_number
@@ -74,12 +74,19 @@ _MOVE_EXTENTS = insert(extents).from_select(
     .where(_PART_EXTENTS_HERE, object_parts.c.bucket == _TO_BUCKET, object_parts.c.key == _TO_KEY),
 )
 
+_IS_EXPIRED = (
+    uploads.c.state == bindparam("state"),
+    uploads.c.state_since_s < bindparam("before_s"),
+    # A large upload may take longer than that: as long as parts come it is not abandoned. A completed one has none.
+    ~exists().where(parts.c.upload_id == uploads.c.upload_id, parts.c.modified_at_s >= bindparam("before_s")),
+)
 _EXPIRED = (
     select(uploads.c.upload_id)
-    .where(uploads.c.state == bindparam("state"), uploads.c.state_since_s < bindparam("before_s"))
+    .where(*_IS_EXPIRED)
     .order_by(uploads.c.state_since_s, uploads.c.upload_id)
     .limit(bindparam("limit"))
 )
+_EXPIRED_HERE = select(uploads.c.upload_id).where(_UPLOAD_HERE, *_IS_EXPIRED)
 
 
 def create_upload(connection: Connection, upload: MultipartUpload) -> None:
@@ -135,10 +142,19 @@ def abort_upload(connection: Connection, upload_id: str, now_s: float) -> None:
     connection.execute(delete(uploads).where(_UPLOAD_HERE), {"here_upload_id": upload_id})
 
 
-def expired(connection: Connection, state: str, begun_before_s: float, limit: int) -> list[str]:
-    """Ids of the uploads that were begun, or completed, before that time; the oldest ones first."""
-    place = {"state": state, "before_s": begun_before_s, "limit": limit}
+def expired(connection: Connection, state: str, before_s: float, limit: int) -> list[str]:
+    """Ids of the open uploads of which nothing came since that time, or of those completed before it; the oldest ones first."""
+    place = {"state": state, "before_s": before_s, "limit": limit}
     return list(connection.execute(_EXPIRED, place).scalars())
+
+
+def expire_upload(connection: Connection, upload_id: str, before_s: float, now_s: float) -> bool:
+    """Abort an upload if it is still open and nothing came of it since that time; returns whether it was."""
+    place = {"here_upload_id": upload_id, "state": UPLOAD_OPEN, "before_s": before_s}
+    if connection.execute(_EXPIRED_HERE, place).one_or_none() is None:
+        return False
+    abort_upload(connection, upload_id, now_s)
+    return True
 
 
 def forget_completed(connection: Connection, upload_ids: Sequence[str]) -> int:

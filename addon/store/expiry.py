@@ -18,7 +18,7 @@ EXPIRY_BATCH = 20
 
 
 class UploadExpiry:
-    """A task that aborts uploads begun more than `expire_after_s` seconds ago. `start` and `stop` it on one event loop."""
+    """A task that aborts uploads of which nothing came for `expire_after_s` seconds. `start` and `stop` it on one event loop."""
 
     def __init__(
         self,
@@ -43,9 +43,9 @@ class UploadExpiry:
 
     async def expire(self) -> int:
         """Abort all that is due, in batches; returns how many there were. Raises `IndexUnavailable`."""
-        begun_before_s = self._store.now_s() - self._expire_after_s
+        untouched_since_s = self._store.now_s() - self._expire_after_s
         expired = 0
-        while found := await self._store.index.expire_uploads(begun_before_s=begun_before_s, limit=EXPIRY_BATCH):
+        while found := await self._store.index.expire_uploads(untouched_since_s=untouched_since_s, limit=EXPIRY_BATCH):
             expired += found
         return expired
 

@@ -189,9 +189,9 @@ class Index(Protocol):
         """Up to `limit` open uploads in the order of (key, upload_id), beginning behind that place. With an empty
         `after_upload_id` all uploads of `after_key` are passed over."""
 
-    async def expire_uploads(self, *, begun_before_s: float, limit: int) -> int:
-        """Abort up to `limit` open uploads that were begun before that time, and forget as many completed ones; returns how
-        many there were of both."""
+    async def expire_uploads(self, *, untouched_since_s: float, limit: int) -> int:
+        """Abort up to `limit` open uploads that were begun, and got their last part, before that time, and forget as many that were
+        completed before it; returns how many there were of both."""
 
     async def supersede(self, bucket: str, key: str) -> None:
         """The origin accepted a write past us: forget object and tombstone, remove the key's copy job and pending origin write."""
