@@ -43,6 +43,7 @@ ABOUT_THE_OBJECT = frozenset(
 _UPLOAD_ID_BYTES = 32
 _UPLOAD_ID = re.compile(r"[0-9a-f]{12}\.[A-Za-z0-9_-]{43}", re.ASCII)
 _SIZE = re.compile(r"[0-9]{1,19}", re.ASCII)
+_COUNT = re.compile(r"[0-9]{1,5}", re.ASCII)
 
 
 class HeldPart(Protocol):
@@ -257,7 +258,8 @@ class Expected:
                 raise S3Error(
                     "NotImplemented", f"The checksum algorithm {algorithm.upper()} is not implemented by tgstore yet."
                 )
-            if not is_checksum(algorithm, value.partition("-")[0]):
+            digest, dash, count = value.partition("-")
+            if not is_checksum(algorithm, digest) or (dash and _COUNT.fullmatch(count) is None):
                 raise _invalid_request(f"Value for {CHECKSUM_PREFIX}{algorithm} header is invalid.")
         return Expected(found[0] if found else None, _checksum_type(headers), None if size is None else int(size))
 

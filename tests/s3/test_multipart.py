@@ -293,6 +293,8 @@ def test_headers_that_describe_the_object_rightly(plan: str, headers: Headers) -
         ("composite", [("x-amz-checksum-crc32", COMPOSITE_VALUE.replace("-2", "-3"))], "BadDigest"),
         ("full", [("x-amz-checksum-crc32", "AAAA")], "InvalidRequest"),
         ("full", [("x-amz-checksum-crc32", "\xff")], "InvalidRequest"),
+        ("composite", [("x-amz-checksum-crc32", "AAAAAA==-\xe9")], "InvalidRequest"),
+        ("composite", [("x-amz-checksum-crc32", f"{COMPOSITE_VALUE}-2")], "InvalidRequest"),
         ("full", [("x-amz-checksum-crc32c", WHOLE.checksums["crc32c"])], "InvalidRequest"),
         ("unnamed", [("x-amz-checksum-crc32c", WHOLE.checksums["crc32c"])], "InvalidRequest"),
         ("full", [("x-amz-checksum-crc32", "AAAAAA=="), ("x-amz-checksum-crc32c", "AAAAAA==")], "InvalidRequest"),
