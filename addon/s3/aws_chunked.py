@@ -76,7 +76,8 @@ class AwsChunkedDecoder:
         self._signing = request.chunk_signing if request.payload.has_signed_chunks else None
         if request.payload.has_signed_chunks and self._signing is None:
             raise ValueError("signed chunks need what their signatures are computed with")
-        #: The length of the decoded body in bytes, as declared; a body of another length is refused.
+        #: The length of the decoded body in bytes, as declared; a body of another length is refused. None where the client did
+        #: not know it: then the last chunk alone ends the body.
         self.decoded_length = _decoded_length(headers)
         self._declared_trailers = _declared_trailers(headers) if request.payload.has_trailer else []
         if request.payload.has_trailer and len(self._declared_trailers) != TRAILERS_MAX:
@@ -174,7 +175,7 @@ class AwsChunkedDecoder:
         size = int(match[1], 16)
         self._chunk_signature = match[2] or b""
         self._decoded += size
-        if self._decoded > self.decoded_length:
+        if self.decoded_length is not None and self._decoded > self.decoded_length:
             raise _incomplete()
         if size > 0:
             self._data_left = size
@@ -182,7 +183,7 @@ class AwsChunkedDecoder:
             self._expecting = _Expecting.DATA
             return
         self._verify_chunk(EMPTY_SHA256_HEX)
-        if self._decoded != self.decoded_length:
+        if self.decoded_length not in (None, self._decoded):
             raise _incomplete()
         self._expecting = _Expecting.TRAILER_LINE if self._declared_trailers else _Expecting.LAST_LINE
 
@@ -236,8 +237,12 @@ _LINE_BYTES_MAX: Mapping[_Expecting, int] = {
 }
 
 
-def _decoded_length(headers: Sequence[tuple[str, str]]) -> int:
+def _decoded_length(headers: Sequence[tuple[str, str]]) -> int | None:
+    """S3 asks for it always. One who streams what has no length yet cannot know it, and sends no Content-Length either: the signed
+    last chunk, or the trailer's checksum, still prove that the body is whole."""
     values = _values(headers, "x-amz-decoded-content-length")
+    if not values and _values(headers, "transfer-encoding") and not _values(headers, "content-length"):
+        return None
     if not values:
         raise S3Error("MissingContentLength", "You must provide the Content-Length HTTP header.")
     if len(values) > 1 or not _LENGTH.fullmatch(values[0]):

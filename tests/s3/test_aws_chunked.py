@@ -417,6 +417,24 @@ def test_attack_16_too_much_is_cut_before_it_is_read(kind: PayloadKind) -> None:
         decoder.feed(line + b"\r\n")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stream_whose_length_nobody_knows_ends_with_its_last_chunk(kind: PayloadKind) -> None:
+    headers = [
+        (name, value) for name, value in headers_of(kind, LENGTH) if name.lower() != "x-amz-decoded-content-length"
+    ]
+    body = encode(kind, BODY)
+    decoder = AwsChunkedDecoder(request_of(kind), [*headers, ("transfer-encoding", "chunked")])
+    assert decoder.decoded_length is None
+    assert b"".join(decoder.feed(body)) == b"".join(BODY)
+    decoder.finish()
+    cut = AwsChunkedDecoder(request_of(kind), [*headers, ("transfer-encoding", "chunked")])
+    cut.feed(body[:-2])
+    with pytest.raises(S3Error, match="IncompleteBody"):
+        cut.finish()
+    with pytest.raises(S3Error, match="MissingContentLength"):
+        AwsChunkedDecoder(request_of(kind), [*headers, ("transfer-encoding", "chunked"), ("content-length", "1")])
+
+
 @pytest.mark.parametrize(
     ("values", "code"),
     [

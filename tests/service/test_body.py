@@ -150,6 +150,29 @@ async def test_chunk_lines_that_mean_no_size_are_refused(written: Product) -> No
     await assert_nothing_changed(written)
 
 
+@pytest.mark.parametrize("payload", [SIGNED_CHUNKS, SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER])
+async def test_a_stream_whose_length_nobody_knows(written: Product, payload: str) -> None:
+    """Framed twice: aws-chunked within `Transfer-Encoding: chunked`, and no length anywhere."""
+    trailers = [("x-amz-checksum-crc32", crc32(BODY))] if payload.endswith("TRAILER") else []
+    named = [("x-amz-trailer", name) for name, _ in trailers]
+
+    def whole(signed: Signed) -> list[bytes]:
+        return aws_chunked(signed, PIECES, form=FORMS[payload], trailers=trailers)
+
+    async def stream(pieces: list[bytes]) -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    framing = [("transfer-encoding", "chunked")]
+    signed = sign(USER, "PUT", TARGET, HOST, [("content-encoding", "aws-chunked"), *named], payload=payload)
+    refused = await written.send_as_is("PUT", TARGET, [*signed.headers, *framing], stream(whole(signed)[:-1]))
+    assert (refused.status_code, refused.code) == (400, "IncompleteBody")
+    await assert_nothing_changed(written)
+    stored = await written.send_as_is("PUT", TARGET, [*signed.headers, *framing], stream(whole(signed)))
+    assert stored.status_code == 200, stored.text
+    assert (await written.send("GET", "k")).content == BODY
+
+
 async def test_lengths_that_do_not_agree_are_refused(written: Product) -> None:
     """Attack 16."""
     for length, code in ((len(BODY) - 1, "IncompleteBody"), (len(BODY) + 1, "IncompleteBody"), (0, "IncompleteBody")):
