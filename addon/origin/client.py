@@ -22,7 +22,14 @@ from addon.origin.signing import EMPTY_SHA256, UNSIGNED_PAYLOAD, Signer, WireReq
 from addon.s3.address import origin_address
 from addon.s3.keys import encode_key
 from addon.s3.metadata import NotAnObject, headers_from_origin
-from addon.store.ports import OriginChanged, OriginRefused, OriginRequest, OriginResponse, OriginUnavailable
+from addon.store.ports import (
+    OriginChanged,
+    OriginRefused,
+    OriginRequest,
+    OriginResponse,
+    OriginUnavailable,
+    StoreError,
+)
 
 # RFC 9110, section 7.6.1: these describe one connection, not the message.
 HOP_BY_HOP = frozenset(
@@ -51,7 +58,7 @@ _ABOUT_US = frozenset(
     {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed", "SignatureDoesNotMatch"}
 )
 _TRY_AGAIN_STATUSES = frozenset({408, 425, 429})
-_TRY_AGAIN_CODES = frozenset({"RequestTimeout", "SlowDown", "OperationAborted"})
+_TRY_AGAIN_CODES = frozenset({"ConditionalRequestConflict", "OperationAborted", "RequestTimeout", "SlowDown"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +159,10 @@ class S3Origin:
                 raise OriginRefused(f"the answer is no object: {reason}", status=answer.status) from None
             yield answer
 
+    async def failure(self, answer: OriginResponse) -> StoreError:
+        """See `store.ports.Origin.failure`."""
+        return await failure(answer)
+
     async def close(self) -> None:
         """Let go of every connection."""
         with _mapped():
@@ -228,11 +239,12 @@ async def failure(answer: OriginResponse) -> OriginRefused | OriginChanged | Ori
     said = f"the origin answered {answer.status}{f' {code}' if code else ''}"
     if answer.status == HTTPStatus.PRECONDITION_FAILED:
         return OriginChanged(said)
-    if answer.status >= 500 or answer.status in _TRY_AGAIN_STATUSES or code in _TRY_AGAIN_CODES:
+    temporary = answer.status >= 500 and answer.status != HTTPStatus.NOT_IMPLEMENTED
+    if temporary or answer.status in _TRY_AGAIN_STATUSES or code in _TRY_AGAIN_CODES:
         return OriginUnavailable(said, retry_after_s=retry_after_s(answer))
     if code in _ABOUT_US:
         return OriginUnavailable(f"{said}: look at the origin's keys and at this machine's clock")
-    return OriginRefused(said, status=answer.status)
+    return OriginRefused(said, status=answer.status, code=code)
 
 
 async def _error_code(answer: OriginResponse) -> str:

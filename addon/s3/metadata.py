@@ -91,6 +91,26 @@ def new_object_headers(headers: Sequence[tuple[str, str]]) -> NewObjectHeaders:
     )
 
 
+def headers_for_upload(stored: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a PutObject after which an object has these stored ones. What an origin says of its copy besides (version,
+    expiration, locks, …) cannot be given to another, nor can an archive tier or keys of somebody's own."""
+    headers = {name: value for name, value in stored.items() if _is_kept(name)}
+    storage_class = stored.get("x-amz-storage-class", "STANDARD")
+    if storage_class in _STORAGE_CLASSES - {"STANDARD"}:
+        headers["x-amz-storage-class"] = storage_class
+    if stored.get("x-amz-server-side-encryption") == "AES256":
+        headers["x-amz-server-side-encryption"] = "AES256"
+    return headers
+
+
+def etag_is_md5(etag: str, headers: Mapping[str, str]) -> bool:
+    """Whether the ETag of an object with these stored headers must be the MD5 of its bytes in hex: it is not after a multipart
+    upload, nor with encryption by keys of KMS or of the customer."""
+    encrypted = headers.get("x-amz-server-side-encryption", "AES256") != "AES256"
+    customer_key = "x-amz-server-side-encryption-customer-algorithm" in headers
+    return _MD5_HEX.fullmatch(etag) is not None and not encrypted and not customer_key
+
+
 def without_aws_chunked(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """The headers with Content-Encoding freed of the token that only describes the transfer; left out where it was alone."""
     freed = ((name, _stored_encoding(value) if name == "content-encoding" else value) for name, value in headers)
@@ -235,12 +255,10 @@ def headers_from_origin(headers: Sequence[tuple[str, str]]) -> OriginCopyHeaders
     kept = {name: value for name, value in by_name.items() if _belongs_to_copy(name)}
     if not all(is_clean(value) for value in kept.values()):
         raise NotAnObject("a header of it holds a character that no header may hold")
-    encrypted = by_name.get("x-amz-server-side-encryption", "AES256") != "AES256"
-    customer_key = "x-amz-server-side-encryption-customer-algorithm" in by_name
     return OriginCopyHeaders(
         size=None if size is None else int(size),
         etag=etag,
-        etag_is_md5=_MD5_HEX.fullmatch(etag) is not None and not encrypted and not customer_key,
+        etag_is_md5=etag_is_md5(etag, by_name),
         last_modified_s=last_modified_s,
         headers=kept,
         checksums=_checksums(by_name),

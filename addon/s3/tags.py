@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 from xml.etree.ElementTree import Element
 
 from addon.s3.errors import S3Error
@@ -38,6 +38,11 @@ def tags_from_header(value: str) -> dict[str, str]:
     if len({key for key, _ in pairs}) < len(pairs):
         raise _bad_header()
     return _checked(pairs)
+
+
+def tagging_header(tags: Mapping[str, str]) -> str:
+    """The value of `x-amz-tagging` that gives these tags."""
+    return "&".join(f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in tags.items())
 
 
 def tags_from_xml(body: bytes) -> dict[str, str]:

@@ -148,6 +148,10 @@ class ObjectStore:
         """The whole object's bytes where they are in memory."""
         return self._reader.in_memory(record)
 
+    def read_here(self, record: ObjectRecord, start: int, length: int) -> AsyncGenerator[bytes, None]:
+        """The same as `read` without help of the origin, for who wants to know what is here."""
+        return self._reader.read(record, start, length)
+
     async def read(self, record: ObjectRecord, start: int, length: int) -> AsyncGenerator[bytes, None]:
         """`length` bytes from `start`. Raises `StoreError` where they cannot be had right now; never gives wrong bytes."""
         given = 0

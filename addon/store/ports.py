@@ -348,5 +348,8 @@ class Origin(Protocol):
         """GET one decoded key for a copy: `Accept-Encoding: identity`, `If-Match` where given. Always 200; else raises
         `OriginRefused`, `OriginChanged` (412) or `OriginUnavailable` (408, 429, 5xx)."""
 
+    async def failure(self, answer: OriginResponse) -> StoreError:
+        """What an answer of `send` other than the hoped-for one means: the error to raise, of the three of `get_object`."""
+
     async def close(self) -> None:
         """Let go of every connection."""
