@@ -9,7 +9,7 @@ from addon.index import copies, migration, migration_queries
 from addon.index.reader import Reader
 from addon.index.writer import Writer
 from addon.store.migration import Amount, BucketFacts, Sweep, SweepOrder, Totals, Verification
-from addon.store.records import CopyJob, CopyState, ObjectRecord
+from addon.store.records import CopyJob, CopyState, ObjectRecord, Provenance, Tombstone
 
 T = TypeVar("T")
 
@@ -64,8 +64,16 @@ class MigrationCalls:
     async def retry_copies(self, bucket: str, *, states: Sequence[CopyState], now_s: float) -> int:
         return await self._write(migration.retry_copies, bucket, tuple(states), now_s)
 
-    async def objects_after(self, bucket: str, *, prefix: str, after: str, limit: int) -> Sequence[ObjectRecord]:
-        return await self._read(migration_queries.objects_after, bucket, prefix, after, limit)
+    async def objects_after(
+        self, bucket: str, *, prefix: str, after: str, limit: int, provenance: Provenance | None = None
+    ) -> Sequence[ObjectRecord]:
+        return await self._read(migration_queries.objects_after, bucket, prefix, after, limit, provenance)
+
+    async def objects_amount(self, bucket: str, *, prefix: str, provenance: Provenance | None = None) -> Amount:
+        return await self._read(migration_queries.objects_amount, bucket, prefix, provenance)
+
+    async def tombstones_after(self, bucket: str, *, prefix: str, after: str, limit: int) -> Sequence[Tombstone]:
+        return await self._read(migration_queries.tombstones_after, bucket, prefix, after, limit)
 
     async def mark_verified(self, records: Sequence[ObjectRecord], *, now_s: float) -> None:
         await self._write(migration.mark_verified, tuple(records), now_s)

@@ -23,7 +23,7 @@ from addon.index.tables import (
     uploads,
 )
 from addon.store.migration import Amount, BucketFacts, Sweep, Totals, Verification
-from addon.store.records import CopyState, ObjectRecord, Provenance
+from addon.store.records import CopyState, ObjectRecord, Provenance, Tombstone
 
 
 def facts(connection: Connection, bucket: str) -> BucketFacts:
@@ -171,20 +171,47 @@ def next_due_s(connection: Connection, bucket: str, prefix: str) -> float | None
     return None if due_s is None else float(due_s)
 
 
-def objects_after(connection: Connection, bucket: str, prefix: str, after: str, limit: int) -> list[ObjectRecord]:
+def objects_after(
+    connection: Connection, bucket: str, prefix: str, after: str, limit: int, provenance: Provenance | None
+) -> list[ObjectRecord]:
     """See `MigrationIndex.objects_after`."""
     rows = connection.execute(
         select(keys)
+        .where(*_objects(bucket, prefix, provenance), keys.c.key > key_bytes(after))
+        .order_by(keys.c.key)
+        .limit(limit)
+    )
+    return [_object_of(row) for row in rows]
+
+
+def objects_amount(connection: Connection, bucket: str, prefix: str, provenance: Provenance | None) -> Amount:
+    """See `MigrationIndex.objects_amount`."""
+    count, size = connection.execute(
+        select(func.count(), func.sum(keys.c.size)).where(*_objects(bucket, prefix, provenance))
+    ).one()
+    return Amount(count, int(size or 0))
+
+
+def _objects(bucket: str, prefix: str, provenance: Provenance | None) -> list[Any]:
+    """The conditions that a row is an object below a prefix, and of that provenance where one is given."""
+    found = [keys.c.bucket == bucket, keys.c.kind == KIND_OBJECT, *below(keys.c.key, prefix)]
+    return found if provenance is None else [*found, keys.c.provenance == provenance.value]
+
+
+def tombstones_after(connection: Connection, bucket: str, prefix: str, after: str, limit: int) -> list[Tombstone]:
+    """See `MigrationIndex.tombstones_after`."""
+    rows = connection.execute(
+        select(keys.c.key, keys.c.generation, keys.c.modified_at_s)
         .where(
             keys.c.bucket == bucket,
-            keys.c.kind == KIND_OBJECT,
+            keys.c.kind == KIND_TOMBSTONE,
             keys.c.key > key_bytes(after),
             *below(keys.c.key, prefix),
         )
         .order_by(keys.c.key)
         .limit(limit)
     )
-    return [_object_of(row) for row in rows]
+    return [Tombstone(bucket, row.key.decode(), row.generation, row.modified_at_s) for row in rows]
 
 
 def proxies_seen_since(connection: Connection, since_s: float) -> int:

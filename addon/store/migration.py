@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from addon.store.records import CopyJob, CopyState, ObjectRecord
+from addon.store.records import CopyJob, CopyState, ObjectRecord, Provenance, Tombstone
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,16 @@ class MigrationIndex(Protocol):
     async def retry_copies(self, bucket: str, *, states: Sequence[CopyState], now_s: float) -> int:
         """Order failed or skipped copies anew; returns how many."""
 
-    async def objects_after(self, bucket: str, *, prefix: str, after: str, limit: int) -> Sequence[ObjectRecord]:
-        """Up to `limit` objects in UTF-8 byte order, without their extents."""
+    async def objects_after(
+        self, bucket: str, *, prefix: str, after: str, limit: int, provenance: Provenance | None = None
+    ) -> Sequence[ObjectRecord]:
+        """Up to `limit` objects in UTF-8 byte order, of one provenance or of any, without their extents."""
+
+    async def objects_amount(self, bucket: str, *, prefix: str, provenance: Provenance | None = None) -> Amount:
+        """How many objects `objects_after` leads through."""
+
+    async def tombstones_after(self, bucket: str, *, prefix: str, after: str, limit: int) -> Sequence[Tombstone]:
+        """Up to `limit` tombstones in UTF-8 byte order."""
 
     async def mark_verified(self, records: Sequence[ObjectRecord], *, now_s: float) -> None:
         """These objects equal the origin's; one that was replaced in the meantime stays as it is."""

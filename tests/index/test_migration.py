@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from addon.store.migration import Amount, BucketFacts, Sweep, SweepOrder, Totals, Verification
-from addon.store.records import CopyOrder, CopyState, ObjectRecord
+from addon.store.records import CopyOrder, CopyState, ObjectRecord, Provenance
 from tests.index.samples import BUCKET, new_copy, new_object
 
 AT_S = 100.0
@@ -145,6 +145,30 @@ async def test_objects_come_in_order_without_extents(index: Any) -> None:
         "b/1",
         "b/2",
     ]
+
+
+async def test_objects_of_one_provenance_and_tombstones_come_in_order_too(index: Any) -> None:
+    copies = [await moved(index, key) for key in ("a/1", "b/1")]
+    for key in ("a/2", "b/2"):
+        await index.put_object(new_object(key, f"d{key}"))
+    for key in ("a/0", "a/3", "b/3"):
+        await index.delete_object(BUCKET, key, now_s=5)
+    for provenance, expected in (
+        (Provenance.COPIED_FROM_ORIGIN, ["a/1", "b/1"]),
+        (Provenance.WRITTEN_HERE, ["a/2", "b/2"]),
+        (None, ["a/1", "a/2", "b/1", "b/2"]),
+    ):
+        found = await index.objects_after(BUCKET, prefix="", after="", limit=9, provenance=provenance)
+        assert [record.key for record in found] == expected
+        whole = await index.objects_amount(BUCKET, prefix="", provenance=provenance)
+        assert whole == Amount(len(expected), len(expected) * copies[0].size)
+    assert await index.objects_amount(BUCKET, prefix="b/") == Amount(2, 2 * copies[0].size)
+    assert await index.objects_amount(BUCKET, prefix="c/") == Amount()
+    found = await index.tombstones_after(BUCKET, prefix="a/", after="a/0", limit=9)
+    assert [(tombstone.key, tombstone.deleted_at_s) for tombstone in found] == [("a/3", 5)]
+    found = await index.tombstones_after(BUCKET, prefix="", after="", limit=2)
+    assert [tombstone.key for tombstone in found] == ["a/0", "a/3"]
+    assert found[0] == await index.key_state(BUCKET, "a/0")
 
 
 async def test_a_verification_counts_for_the_very_object(index: Any) -> None:
