@@ -32,6 +32,9 @@ ConfigOption = Annotated[
 BucketArgument = Annotated[str, typer.Argument(help="The bucket's name in the settings.")]
 PrefixOption = Annotated[str, typer.Option("--prefix", help="Only keys that begin with this.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines: one JSON document in a line.")]
+JsonLinesOption = Annotated[
+    bool, typer.Option("--json", help="For machines: JSON lines, of which the last one is the summary.")
+]
 
 
 @app.command()
@@ -135,6 +138,46 @@ def unretire(bucket: BucketArgument, config: ConfigOption = None) -> None:
 
     settings = running.settings(config)
     running.run(run_unretire(settings, running.bucket_of(settings, bucket)))
+
+
+def verify(
+    bucket: Annotated[str, typer.Argument(metavar="BUCKET")],
+    config: ConfigOption = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Read the bytes back from Telegram, and hash them.")] = False,
+    written: Annotated[
+        bool, typer.Option("--written", help="Objects written here too: their bytes against their own hashes.")
+    ] = False,
+    sample: Annotated[
+        str, typer.Option("--sample", metavar="PERCENT", help="Only so many, drawn at random over the whole bucket.")
+    ] = "100%",
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Draw the same sample again.")] = None,
+    prefix: Annotated[str, typer.Option("--prefix", help="Only keys that begin with it.")] = "",
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="So many objects at once.")] = 8,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Forget each copy that differs, and order it anew from the origin.")
+    ] = False,
+    as_json: JsonLinesOption = False,
+) -> None:
+    """Compare each object that moved with the origin: existence, size, ETag, headers, metadata and tags.
+
+    Differences are reported, and nothing is changed without --repair. Exit status 1 where something differs or could not be
+    compared.
+    """
+    from addon.commands import verify as command
+    from addon.store.verifier import VerifyOrder
+
+    settings = running.settings(config)
+    order = VerifyOrder(
+        running.bucket_of(settings, bucket).name,
+        prefix=prefix,
+        deep=deep,
+        written=written,
+        repair=repair,
+        share=command.share_of(sample),
+        concurrency=concurrency,
+    )
+    is_clean = running.run(command.verify(settings, order, seed=seed, as_json=as_json))
+    raise typer.Exit(0 if is_clean else 1)
 
 
 def _line(result: ProbeResult) -> str:

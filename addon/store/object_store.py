@@ -148,10 +148,6 @@ class ObjectStore:
         """The whole object's bytes where they are in memory."""
         return self._reader.in_memory(record)
 
-    def read_here(self, record: ObjectRecord, start: int, length: int) -> AsyncGenerator[bytes, None]:
-        """The same as `read` without help of the origin, for who wants to know what is here."""
-        return self._reader.read(record, start, length)
-
     async def read(self, record: ObjectRecord, start: int, length: int) -> AsyncGenerator[bytes, None]:
         """`length` bytes from `start`. Raises `StoreError` where they cannot be had right now; never gives wrong bytes."""
         given = 0
@@ -167,7 +163,7 @@ class ObjectStore:
                 yield piece
 
     def read_here(self, record: ObjectRecord, start: int, length: int) -> AsyncGenerator[bytes, None]:
-        """The same without the origin's help: for who makes something new of the documents, which must be there then."""
+        """The same without the origin's help: for who makes something new of the documents, or wants to know what is here."""
         return self._reader.read(record, start, length)
 
     async def _read_at_origin(

@@ -20,6 +20,9 @@ from tests.end_to_end.lab.origin import Origin
 from tests.end_to_end.lab.relay import Relay
 from tests.end_to_end.lab.standin import Standin
 from tests.end_to_end.lab.tgstore import Bucket, config_text
+from tests.service.fixtures import moto, origin_server, product, quick_retries
+
+__all__ = ["moto", "origin_server", "place", "product", "quick_retries", "servers"]
 
 TGSTORE = Path(sys.executable).parent / "tgstore"
 LIMIT_S = 60.0
