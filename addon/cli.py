@@ -180,6 +180,44 @@ def verify(
     raise typer.Exit(0 if is_clean else 1)
 
 
+@app.command()
+def export(
+    bucket: Annotated[str, typer.Argument(metavar="BUCKET")],
+    config: ConfigOption = None,
+    copies: Annotated[
+        bool, typer.Option("--all", help="Copies too, where the origin has none: to fill another bucket.")
+    ] = False,
+    keep_theirs: Annotated[
+        bool, typer.Option("--keep-theirs", help="Replace nothing; list where the origin has another object.")
+    ] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete there, too, what was deleted here.")] = False,
+    prefix: Annotated[str, typer.Option("--prefix", help="Only keys that begin with it.")] = "",
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="So many objects at once.")] = 4,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
+    as_json: JsonLinesOption = False,
+) -> None:
+    """Write what is only in Telegram back to the origin, with all headers, tags and the same ETag, and prove each write.
+
+    What was written here replaces what the origin has under its key. What it has already is not written again, so that it can
+    be stopped and run again at any time. Exit status 1 where something failed.
+    """
+    from addon.commands import export as command
+    from addon.store.exporter import ExportOrder
+
+    settings = running.settings(config)
+    order = ExportOrder(
+        running.bucket_of(settings, bucket).name,
+        prefix=prefix,
+        copies=copies,
+        keep_theirs=keep_theirs,
+        delete=delete,
+        dry_run=dry_run,
+        concurrency=concurrency,
+    )
+    is_clean = running.run(command.export(settings, order, as_json=as_json))
+    raise typer.Exit(0 if is_clean else 1)
+
+
 def _line(result: ProbeResult) -> str:
     mark = "[green]ok[/green]    " if result.ok else "[red]FAILED[/red]"
     text = f"{mark} {escape(result.subject)}: {escape(result.detail)}"

@@ -10,12 +10,11 @@ from typing import Any
 
 import typer
 
+from addon.commands.origins import origin_to_ask
 from addon.commands.output import fail, printable, say, say_json, size_text
 from addon.commands.progress import Progress
 from addon.config import Config
-from addon.index.sql_index import SqlIndex
 from addon.storage import command_storage
-from addon.store.ports import Origin
 from addon.store.verifier import Finding, Outcome, Tally, Verifier, VerifyOrder
 
 # A seed that is chosen has so many bits, so that it can be typed again.
@@ -55,16 +54,6 @@ async def verify(config: Config, order: VerifyOrder, *, seed: int | None, as_jso
             raise
         report.sum_up(seed, stopped=False)
         return verifier.tally.clean
-
-
-async def origin_to_ask(index: SqlIndex, origins: Mapping[str, Origin | None], bucket: str) -> Origin | str:
-    """The bucket's origin, or in words why there is none to be asked."""
-    origin = origins[bucket]
-    if origin is None:
-        return f"bucket {bucket} has no origin"
-    if (await index.bucket_facts(bucket)).retired_at_s is not None:
-        return f"the origin of bucket {bucket} is retired (tgstore unretire {bucket} undoes that)"
-    return origin
 
 
 class _Report:
