@@ -29,7 +29,7 @@ ConfigOption = Annotated[
     ),
 ]
 
-BucketArgument = Annotated[str, typer.Argument(help="The bucket's name in the settings.")]
+BucketArgument = Annotated[str, typer.Argument(metavar="BUCKET", help="The bucket's name in the settings.")]
 PrefixOption = Annotated[str, typer.Option("--prefix", help="Only keys that begin with this.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines: one JSON document in a line.")]
 JsonLinesOption = Annotated[
@@ -140,8 +140,9 @@ def unretire(bucket: BucketArgument, config: ConfigOption = None) -> None:
     running.run(run_unretire(settings, running.bucket_of(settings, bucket)))
 
 
+@app.command()
 def verify(
-    bucket: Annotated[str, typer.Argument(metavar="BUCKET")],
+    bucket: BucketArgument,
     config: ConfigOption = None,
     deep: Annotated[bool, typer.Option("--deep", help="Read the bytes back from Telegram, and hash them.")] = False,
     written: Annotated[
@@ -151,7 +152,7 @@ def verify(
         str, typer.Option("--sample", metavar="PERCENT", help="Only so many, drawn at random over the whole bucket.")
     ] = "100%",
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Draw the same sample again.")] = None,
-    prefix: Annotated[str, typer.Option("--prefix", help="Only keys that begin with it.")] = "",
+    prefix: PrefixOption = "",
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="So many objects at once.")] = 8,
     repair: Annotated[
         bool, typer.Option("--repair", help="Forget each copy that differs, and order it anew from the origin.")
@@ -182,7 +183,7 @@ def verify(
 
 @app.command()
 def export(
-    bucket: Annotated[str, typer.Argument(metavar="BUCKET")],
+    bucket: BucketArgument,
     config: ConfigOption = None,
     copies: Annotated[
         bool, typer.Option("--all", help="Copies too, where the origin has none: to fill another bucket.")
@@ -191,7 +192,7 @@ def export(
         bool, typer.Option("--keep-theirs", help="Replace nothing; list where the origin has another object.")
     ] = False,
     delete: Annotated[bool, typer.Option("--delete", help="Delete there, too, what was deleted here.")] = False,
-    prefix: Annotated[str, typer.Option("--prefix", help="Only keys that begin with it.")] = "",
+    prefix: PrefixOption = "",
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="So many objects at once.")] = 4,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
     as_json: JsonLinesOption = False,

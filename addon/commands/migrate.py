@@ -10,12 +10,14 @@ from pathlib import Path
 
 import typer
 
+from addon.commands.origins import origin_to_ask
 from addon.commands.output import fail, printable, say, say_json, size_text
 from addon.commands.progress import Progress
 from addon.config import Bucket, Config
 from addon.storage import Storage, command_storage, copy_limits
 from addon.store.copier import Copier
 from addon.store.migration import NOTHING, Amount, Totals
+from addon.store.ports import Origin
 from addon.store.records import CopyJob, CopyState
 from addon.store.sweep import Sweeper, SweepLimits, SweepProgress
 
@@ -29,11 +31,10 @@ async def migrate(
     """Walk the origin's listing and copy what has not moved. Ends with status 1 where something failed or was skipped."""
     with _alone(config.service.spool_dir, bucket.name):
         async with command_storage(config) as storage:
-            if (await storage.index.bucket_facts(bucket.name)).retired_at_s is not None:
-                raise fail(
-                    f"the origin of {bucket.name} is retired; tgstore unretire {bucket.name} makes it count again"
-                )
-            sweeper, display = _sweeper(config, storage, bucket.name, limits, as_json=as_json)
+            origin = await origin_to_ask(storage.index, storage.origins, bucket.name)
+            if isinstance(origin, str):
+                raise fail(f"{origin}, so there is nothing to migrate")
+            sweeper, display = _sweeper(config, storage, bucket.name, origin, limits, as_json=as_json)
             async with display.shown():
                 if dry_run:
                     await sweeper.count()
@@ -59,11 +60,8 @@ def _alone(folder: Path, bucket: str) -> Iterator[None]:
 
 
 def _sweeper(
-    config: Config, storage: Storage, bucket: str, limits: SweepLimits, *, as_json: bool
+    config: Config, storage: Storage, bucket: str, origin: Origin, limits: SweepLimits, *, as_json: bool
 ) -> tuple[Sweeper, Progress]:
-    origin = storage.origins[bucket]
-    if origin is None:
-        raise fail(f"bucket {bucket} has no origin in the settings, so there is nothing to migrate")
     display = Progress(f"migrate {bucket}", expected=None, as_json=as_json)
     shown = _Shown(display, as_json=as_json)
     copier = Copier(storage.store, storage.origins, copy_limits(config))

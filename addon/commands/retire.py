@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from addon.commands.origins import origin_to_ask
 from addon.commands.output import fail, printable, say
 from addon.config import Bucket, Config
 from addon.index.sql_index import SqlIndex, open_index
@@ -20,14 +21,11 @@ UNKNOWN_NAMED_MAX = 10
 
 async def retire(config: Config, bucket: Bucket, *, leave_skipped: bool) -> None:
     """Make an end of the bucket's origin, once everything is here and was compared; else say what is missing, status 1."""
-    if bucket.origin is None:
-        raise fail(f"bucket {bucket.name} has no origin in the settings")
     async with command_storage(config) as storage:
-        index, origin = storage.index, storage.origins[bucket.name]
-        assert origin is not None  # noqa: S101 -- it is in the settings
-        if (await index.bucket_facts(bucket.name)).retired_at_s is not None:
-            say(f"the origin of {bucket.name} is retired already")
-            return
+        index = storage.index
+        origin = await origin_to_ask(index, storage.origins, bucket.name)
+        if isinstance(origin, str):
+            raise fail(f"{origin}; there is nothing to retire")
         await _refuse_while_something_is_missing(index, bucket.name, leave_skipped=leave_skipped)
         await _refuse_unknown_keys(index, bucket.name, origin, leave_skipped=leave_skipped)
         if not await index.retire(bucket.name, now_s=time.time(), leave_skipped=leave_skipped):
