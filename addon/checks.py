@@ -29,30 +29,35 @@ async def check_all(config: Config, *, telegram_writes: bool) -> list[ProbeResul
         config.telegram.chat_ids,
         writes=telegram_writes,
     )
-    results.append(await _check_index(config.index.url))
+    index_result, retired = await _check_index(config.index.url)
+    results.append(index_result)
     results += [
         await asyncio.to_thread(_check_folder, "cache.dir", config.cache.dir),
         await asyncio.to_thread(_check_folder, "service.spool_dir", config.service.spool_dir),
     ]
     for bucket in config.buckets:
-        if bucket.origin is not None:
+        if bucket.name in retired:
+            results.append(ProbeResult(f"origin of bucket {bucket.name}", True, "retired: it is not asked any more"))
+        elif bucket.origin is not None:
             results += await _check_origin(bucket)
             results.append(await asyncio.to_thread(_check_loop, bucket))
     return results
 
 
-async def _check_index(url: str) -> ProbeResult:
+async def _check_index(url: str) -> tuple[ProbeResult, frozenset[str]]:
+    """The result, and the buckets whose origin is not to be asked. An index that does not answer knows of none: nothing that it
+    holds is served either."""
     try:
         index = await open_index(url)
         try:
             await index.check_writable()
+            retired = await index.retired_buckets()
         finally:
             await index.close()
     except IndexUnavailable as failure:
-        return ProbeResult(
-            "index.url", False, str(failure), "make its folder writable, and look whether the disk is full"
-        )
-    return ProbeResult("index.url", True, "can be written")
+        advice = "make its folder writable, and look whether the disk is full"
+        return ProbeResult("index.url", False, str(failure), advice), frozenset()
+    return ProbeResult("index.url", True, "can be written"), retired
 
 
 def _check_folder(name: str, folder: Path) -> ProbeResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
@@ -46,7 +46,9 @@ from addon.storage import copy_limits, open_storage
 from addon.store.copier import Copier
 from addon.store.expiry import UploadExpiry
 from addon.store.object_store import ObjectStore
+from addon.store.policies import BucketPolicies, Mode, Policy, Writes
 from addon.store.ports import Origin
+from addon.store.retirement import Retirements
 
 logger = logging.getLogger(__name__)
 
@@ -56,15 +58,20 @@ UPLOADS_MAX = 64
 async def compose(config: Config) -> Gateway:
     """Build and start everything. Raises what stands in the way; then nothing is left running."""
     async with AsyncExitStack() as stack:
-        storage = await open_storage(config, stack)
+        policies = BucketPolicies(_policies(config))
+        storage = await open_storage(config, stack, policies)
         index, origins, store = storage.index, storage.origins, storage.store
+        retirements = Retirements(index, policies)
+        await retirements.learn()
         cut_off = await index.resolve_cut_off_origin_writes()
         if cut_off:
             logger.warning(
                 "%d writes to the origin were cut off by the last stop; copies of their keys were forgotten", cut_off
             )
-        copier = Copier(store, origins, copy_limits(config))
-        gateway = _gateway(config, store, origins, copier, stack)
+        copier = Copier(store, origins, copy_limits(config), at_rest=policies.at_rest)
+        gateway = _gateway(config, policies, store, origins, copier, stack)
+        retirements.start()
+        stack.push_async_callback(retirements.stop)
         expiry = UploadExpiry(store, expire_after_s=config.multipart.expire_after_s)
         expiry.start()
         stack.push_async_callback(expiry.stop)
@@ -77,14 +84,22 @@ async def compose(config: Config) -> Gateway:
     return gateway
 
 
+async def read_status(config: Config, buckets: Sequence[str]) -> str:
+    """Where these buckets stand, for people, as the command tells it; imported when somebody asks."""
+    from addon.commands.status import status_text
+
+    return await status_text(config, buckets)
+
+
 def _gateway(
     config: Config,
+    policies: BucketPolicies,
     store: ObjectStore,
     origins: Mapping[str, Origin | None],
     copier: Copier,
     stack: AsyncExitStack,
 ) -> Gateway:
-    directory = Directory(_bucket(bucket) for bucket in config.buckets)
+    directory = Directory((_bucket(bucket) for bucket in config.buckets), policies)
     origin_writes = OriginWrites(store)
     limits = config.service
     slots = UploadSlots(UPLOADS_MAX)
@@ -142,6 +157,7 @@ def _gateway(
         service=service,
         service_address=server.address,
         passages=Passages(store, copier, origin_writes),
+        take_over=lambda found: _take_over(policies, found),
     )
 
 
@@ -163,6 +179,17 @@ def _questions_and_properties(
         **dict.fromkeys(PLAIN_BUCKET_QUESTIONS, questions.setting),
         Operation.GET_BUCKET_CORS: questions.cors,
     }
+
+
+def _policies(config: Config) -> dict[str, Policy]:
+    """How the settings want each bucket to be used."""
+    return {bucket.name: Policy(Mode(bucket.mode), Writes(bucket.writes)) for bucket in config.buckets}
+
+
+def _take_over(policies: BucketPolicies, found: Config) -> None:
+    for name in policies.follow_settings(_policies(found)):
+        policy = policies.of(name)
+        logger.warning("%s is used anew: mode %s, writes to %s", name, policy.mode.value, policy.writes.value)
 
 
 def _now() -> datetime:

@@ -21,6 +21,7 @@ from addon.origin.client import S3Origin
 from addon.store.cache import DiskCache, MemoryCache
 from addon.store.copier import CopyLimits
 from addon.store.object_store import ObjectStore
+from addon.store.policies import BucketPolicies, LiveOrigins
 from addon.store.ports import Index, IndexUnavailable
 from addon.store.reader import Admission, Reader
 from addon.telegram.documents import TelegramDocuments
@@ -41,15 +42,15 @@ class Storage:
     store: ObjectStore
 
 
-async def open_storage(config: Config, stack: AsyncExitStack) -> Storage:
-    """Open everything for the proxy; it closes with `stack`. Raises what stands in the way."""
+async def open_storage(config: Config, stack: AsyncExitStack, policies: BucketPolicies) -> Storage:
+    """Open everything for the proxy; it closes with `stack`. Raises what stands in the way. Retired buckets have no origin."""
     disk = DiskCache(config.cache.dir, config.cache.bytes_max)
     await asyncio.to_thread(disk.open)
     admission = Admission.for_caches(
         memory_bytes_max=config.cache.memory_bytes_max, disk_bytes_max=config.cache.bytes_max
     )
     memory = MemoryCache(config.cache.memory_bytes_max)
-    return await _open(config, stack, memory, disk, admission, config.service.spool_dir)
+    return await _open(config, stack, memory, disk, admission, config.service.spool_dir, policies)
 
 
 @contextlib.asynccontextmanager
@@ -63,20 +64,28 @@ async def command_storage(config: Config) -> AsyncIterator[Storage]:
         )
         admission = Admission.for_caches(memory_bytes_max=COMMAND_MEMORY_BYTES_MAX, disk_bytes_max=0)
         disk = DiskCache(spool_dir / "cache", 0)
-        yield await _open(config, stack, MemoryCache(COMMAND_MEMORY_BYTES_MAX), disk, admission, spool_dir)
+        memory = MemoryCache(COMMAND_MEMORY_BYTES_MAX)
+        yield await _open(config, stack, memory, disk, admission, spool_dir, BucketPolicies({}))
 
 
 async def _open(
-    config: Config, stack: AsyncExitStack, memory: MemoryCache, disk: DiskCache, admission: Admission, spool_dir: Path
+    config: Config,
+    stack: AsyncExitStack,
+    memory: MemoryCache,
+    disk: DiskCache,
+    admission: Admission,
+    spool_dir: Path,
+    policies: BucketPolicies,
 ) -> Storage:
     index = await open_index(config.index.url)
     stack.push_async_callback(index.close)
     documents = _documents(config, index)
     stack.push_async_callback(documents.close)
-    origins = {bucket.name: make_origin(bucket) for bucket in config.buckets}
-    for origin in origins.values():
+    configured = {bucket.name: make_origin(bucket) for bucket in config.buckets}
+    for origin in configured.values():
         if origin is not None:
             stack.push_async_callback(origin.close)
+    origins = LiveOrigins(configured, policies)
     reader = Reader(documents, memory, disk, admission)
     store = ObjectStore(index=index, documents=documents, reader=reader, origins=origins, spool_dir=spool_dir)
     await asyncio.to_thread(store.open)

@@ -13,7 +13,7 @@ sys.path[:] = [
     *(entry for entry in sys.path if Path(entry or ".").resolve() not in (_FOLDER, _FOLDER.parent)),
 ]
 
-from addon.composition import compose  # noqa: E402 -- the path has to be right first
+from addon.composition import compose, read_status  # noqa: E402 -- the path has to be right first
 from addon.proxy.hooks import Tgstore  # noqa: E402 -- as above
 
-addons = [Tgstore(compose)]
+addons = [Tgstore(compose, read_status)]

@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"s3"},
     "standin": set(),
     "storage": {"store", "telegram", "origin", "index", "config", "checks"},
-    "composition": {"storage", "proxy", "service", "store", "s3", "config", "checks"},
+    "composition": {"storage", "proxy", "service", "store", "s3", "config", "checks", "commands"},
     "commands": {"storage", "store", "s3", "telegram", "origin", "index", "config"},
     "checks": {"store", "s3", "telegram", "origin", "index", "config"},
     "tgstore": {"composition", "proxy"},

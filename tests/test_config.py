@@ -238,6 +238,11 @@ WRONG = [
         'name = "images"\nunknown_keys = "ask"',
         'buckets[0].unknown_keys = "ask": expected "origin" or "reject"',
     ),
+    (
+        'name = "images"',
+        'name = "images"\nmode = "off"',
+        'buckets[0].mode = "off": expected "store" or "passthrough"',
+    ),
     ('"AKIA1"', '""', "buckets[0].credentials[0].access_key_id = ***: expected printable ASCII"),
     (f', secret_access_key = "{SECRET}"', "", "buckets[0].credentials[0].secret_access_key: this key is missing"),
     ("credentials = [{", f'credentials = ["AKIA1:{SECRET}", {{', "buckets[0].credentials[0] = ***: expected a table"),
@@ -379,6 +384,18 @@ def test_a_trailing_slash_of_a_url_goes(tmp_path: Path) -> None:
     assert config.telegram.api_url == "http://127.0.0.1:8081"
     assert config.buckets[0].origin is not None
     assert config.buckets[0].origin.endpoint == "https://s3.eu-central-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "usual"),
+    [("mode", "passthrough", "store"), ("writes", "both", "telegram"), ("writes", "origin", "telegram")],
+)
+def test_a_bucket_without_origin_can_only_be_a_store(tmp_path: Path, key: str, value: str, usual: str) -> None:
+    assert problems(tmp_path, f'{MINIMAL}{key} = "{value}"\n') == [
+        f'buckets[0].{key} = "{value}": expected "{usual}": this bucket has no [buckets.origin]'
+    ]
+    config = load(tmp_path, WITH_ORIGIN.replace('name = "images"', f'name = "images"\n{key} = "{value}"'))
+    assert getattr(config.buckets[0], key) == value
 
 
 def test_secrets_come_from_the_environment_and_from_files(tmp_path: Path) -> None:

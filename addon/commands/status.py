@@ -42,6 +42,17 @@ async def show_status(
         await index.close()
 
 
+async def status_text(config: Config, buckets: Sequence[str]) -> str:
+    """Where these buckets stand, for people. Raises `IndexUnavailable`."""
+    index = await open_index(config.index.url)
+    try:
+        has_origin = {bucket.name: bucket.origin is not None for bucket in config.buckets}
+        found = [await bucket_status(index, index, name, has_origin=has_origin[name]) for name in buckets]
+        return "\n".join(lines_of(found, await index.orphans(), now_s=time.time()))
+    finally:
+        await index.close()
+
+
 def orphans_json(orphans: Amount) -> dict[str, int]:
     """Documents that nothing uses, for machines."""
     return {"documents": orphans.objects, "size": orphans.size}

@@ -10,9 +10,11 @@ expected; a secret's value is never shown. (Values that contradict each other ar
     models.py            the sections and their keys
     values.py            the kinds of value
     contradictions.py    what is right by itself and wrong together
+    changes.py           what differs from the settings of the start, and what of it needs a restart
     problems.py          what is wrong, in words
 """
 
+from addon.config.changes import LIVE_BUCKET_KEYS, needing_restart
 from addon.config.loading import CONFIG_NAME, CONFIG_VARIABLE, find_config_path, load_config
 from addon.config.models import (
     Bucket,
@@ -34,6 +36,7 @@ __all__ = [
     "BOT_TOKENS_VARIABLE",
     "CONFIG_NAME",
     "CONFIG_VARIABLE",
+    "LIVE_BUCKET_KEYS",
     "Bucket",
     "Cache",
     "Config",
@@ -50,4 +53,5 @@ __all__ = [
     "byte_count",
     "find_config_path",
     "load_config",
+    "needing_restart",
 ]

@@ -24,6 +24,9 @@ def contradictions(config: Config) -> Iterator[tuple[str, str, str]]:
         key = f"buckets[{number}]"
         if not bucket.hosts and not bucket.path_hosts:
             yield f"{key}.hosts", "[]", "expected a host here or in path_hosts: else no request means this bucket"
+        for name, value, usual in (("mode", bucket.mode, "store"), ("writes", bucket.writes, "telegram")):
+            if bucket.origin is None and value != usual:
+                yield f"{key}.{name}", quoted(value), f'expected "{usual}": this bucket has no [buckets.origin]'
         if bucket.origin is not None:
             yield from _half_a_key_pair(key, bucket.origin)
             yield from _leads_back(config, key, bucket.origin)

@@ -131,6 +131,8 @@ class Bucket(Section):
     path_hosts: Hosts = ()
     anonymous_read: bool = False
     unknown_keys: Literal["origin", "reject"] = "origin"
+    mode: Literal["store", "passthrough"] = "store"
+    writes: Literal["telegram", "both", "origin"] = "telegram"
     credentials: Annotated[tuple[Credential, ...], Field(strict=False)] = ()
     origin: Origin | None = None
     cors: Annotated[tuple[Cors, ...], Field(strict=False, max_length=100)] | None = None

@@ -89,9 +89,12 @@ def _parts(wanted: dict[tuple[str, bytes], bool]) -> Iterator[dict[tuple[str, by
         yield part
 
 
-def lease_copy(connection: Connection, now_s: float, lease_s: float, rank_max: int) -> CopyJob | None:
+def lease_copy(
+    connection: Connection, now_s: float, lease_s: float, rank_max: int, but_of: frozenset[str] = frozenset()
+) -> CopyJob | None:
     """See `Index.lease_copy`. A job whose key is being written at the origin waits until that has ended: it could not commit."""
-    return _lease(connection, now_s, lease_s, [copy_jobs.c.rank <= rank_max])
+    others = [copy_jobs.c.bucket.not_in(sorted(but_of))] if but_of else []
+    return _lease(connection, now_s, lease_s, [copy_jobs.c.rank <= rank_max, *others])
 
 
 def lease_swept(connection: Connection, bucket: str, prefix: str, now_s: float, lease_s: float) -> CopyJob | None:

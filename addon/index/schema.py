@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -9,6 +11,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from addon.store.ports import IndexUnavailable
+
+# Alembic keeps what it works on in its modules, so one thread at a time.
+_ALEMBIC = threading.Lock()
 
 
 def migrations_config() -> Config:
@@ -41,4 +46,5 @@ def upgrade(connection: Connection) -> None:
     if current == scripts.get_current_head():
         return
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    with _ALEMBIC:
+        command.upgrade(config, "head")

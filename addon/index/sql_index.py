@@ -244,8 +244,11 @@ class SqlIndex(MigrationCalls):
     async def enqueue_copies(self, orders: Sequence[CopyOrder], *, now_s: float) -> int:
         return await self._write(copies.enqueue_copies, orders, now_s)
 
-    async def lease_copy(self, *, now_s: float, lease_s: float, with_swept: bool = True) -> CopyJob | None:
-        return await self._write(copies.lease_copy, now_s, lease_s, RANK_OF_SWEEP if with_swept else RANK_OF_READS)
+    async def lease_copy(
+        self, *, now_s: float, lease_s: float, with_swept: bool = True, but_of: frozenset[str] = frozenset()
+    ) -> CopyJob | None:
+        rank_max = RANK_OF_SWEEP if with_swept else RANK_OF_READS
+        return await self._write(copies.lease_copy, now_s, lease_s, rank_max, but_of)
 
     async def extend_lease(self, job: CopyJob, *, now_s: float, lease_s: float) -> bool:
         return await self._write(copies.extend_lease, job, now_s, lease_s)

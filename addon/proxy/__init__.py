@@ -6,6 +6,8 @@
     passage.py     follows a request that went past us to the origin: orders copies, ends origin writes
     memory.py      the in-memory answer
     gateway.py     the running whole as the hooks use it: routes flows, follows them, writes the access line
+    settings_watch.py  looks at the settings file, and hands on what may change without a restart
+    commands.py    mitmproxy's own commands
     lean.py        takes away the built-in addons that a proxy for a bucket does not need
     hooks.py       the addon: hooks, options, start and stop; its outermost layer lets no exception through
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from mitmproxy import http
 
+from addon.config import Config
 from addon.proxy import flows
 from addon.proxy.memory import AtHand, answer_from_memory
 from addon.proxy.passage import Passage, Passages
@@ -53,10 +54,13 @@ class Gateway:
         service: ObjectService,
         service_address: tuple[str, int],
         passages: Passages,
+        take_over: Callable[[Config], None] = lambda _: None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._switch, self.service_address = switch, service_address
         self._store, self._service, self._passages = store, service, passages
+        self.take_over = take_over
+        """Called with changed settings: what may change while everything runs is taken over."""
         self._monotonic_s = monotonic_s
         self._stop: Callable[[], Awaitable[None]] | None = None
 
@@ -150,7 +154,7 @@ class Gateway:
     def _tell_pages(self, response: http.Response, followed: _Followed) -> None:
         """Cross-origin headers of the settings, in place of those of the origin whose answer passes by."""
         origin = next((value for name, value in followed.seen.headers if name == "origin"), None)
-        if origin is None or followed.bucket is None:
+        if origin is None or followed.bucket is None or followed.bucket.policy.passes_through:
             return
         headers = Cors.passing_by(followed.bucket, origin, followed.seen.method, flows.headers_of(response))
         if headers is not None:

@@ -17,7 +17,9 @@ from mitmproxy.addonmanager import Loader
 
 from addon.config import Config, ConfigError, find_config_path, load_config
 from addon.proxy import flows, lean
+from addon.proxy.commands import Commands, ReadStatus
 from addon.proxy.gateway import Gateway
+from addon.proxy.settings_watch import SettingsWatch
 from addon.s3.errors import S3Error
 from addon.service.buckets import host_name
 from addon.service.request import new_request_id
@@ -41,14 +43,19 @@ STOP_S_MAX = 10.0
 
 
 class Tgstore:
-    """Load with `mitmdump -s addon/tgstore.py`. `compose` makes and starts the gateway from the settings."""
+    """Load with `mitmdump -s addon/tgstore.py`. `compose` makes and starts the gateway from the settings; `read_status` tells
+    where buckets stand."""
 
     name = "tgstore"
 
-    def __init__(self, compose: Callable[[Config], Awaitable[Gateway]]) -> None:
+    def __init__(self, compose: Callable[[Config], Awaitable[Gateway]], read_status: ReadStatus | None = None) -> None:
         self._compose = compose
+        # mitmproxy loads what an addon calls its addons with it.
+        self.addons = [] if read_status is None else [Commands(lambda: self._config, read_status)]
         self._gateway: Gateway | None = None
         self._config: Config | None = None
+        self._path: Path | None = None
+        self._watch: SettingsWatch | None = None
         self._starting: asyncio.Task[None] | None = None
 
     def load(self, loader: Loader) -> None:
@@ -69,8 +76,8 @@ class Tgstore:
         if self._config is not None:
             raise exceptions.OptionsError(f"{OPTION} cannot be changed while tgstore runs; start it anew.")
         try:
-            path = find_config_path(getattr(ctx.options, OPTION) or None, os.environ, Path.cwd())
-            self._config = load_config(path, os.environ)
+            self._path = find_config_path(getattr(ctx.options, OPTION) or None, os.environ, Path.cwd())
+            self._config = load_config(self._path, os.environ)
         except ConfigError as error:
             logger.error("%s", error)
 
@@ -87,19 +94,23 @@ class Tgstore:
         self._starting = asyncio.ensure_future(self._start())
 
     async def _start(self) -> None:
-        assert self._config is not None  # noqa: S101 -- mitmproxy configures before it runs
+        assert self._config is not None and self._path is not None  # noqa: S101, PT018 -- mitmproxy configures before it runs
         try:
             self._gateway = await self._compose(self._config)
         except Exception as failure:
             logger.exception("tgstore could not start")
             # From a task, SystemExit ends the event loop and with it mitmdump.
             raise SystemExit(1) from failure
+        self._watch = SettingsWatch(self._path, os.environ, self._config, self._gateway.take_over)
+        self._watch.start()
 
     async def done(self) -> None:
         """Stop: requests under way get a moment, jobs stay in the index."""
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.wait({self._starting}, timeout=STOP_S_MAX)
+        if self._watch is not None:
+            await self._watch.stop()
         gateway, self._gateway = self._gateway, None
         if gateway is not None:
             await asyncio.wait_for(gateway.stop(), STOP_S_MAX)

@@ -26,13 +26,15 @@ CHANGES_NOTHING = MULTIPART_STEPS | {Operation.SELECT_OBJECT_CONTENT}
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One request on its way past us; `current` says that it is about the key's current object, not a version of its own."""
+    """One request on its way past us; `current` says that it is about the key's current object, not a version of its own,
+    `replaces` that its success makes that another one, or none."""
 
     bucket: str
     key: str
     operation: Operation
     claim: Claim
     current: bool
+    replaces: bool
     held: ObjectRecord | None
     write: OriginWrite | None
 
@@ -53,7 +55,16 @@ class Passages:
         if method not in ("GET", "HEAD", "OPTIONS") and target.operation not in CHANGES_NOTHING:
             write = await self._origin_writes.begin(bucket, target.key)
         held = routing.state if isinstance(routing.state, ObjectRecord) else None
-        return Passage(bucket, target.key, target.operation, routing.claim, target.version_id is None, held, write)
+        return Passage(
+            bucket,
+            target.key,
+            target.operation,
+            routing.claim,
+            current=target.version_id is None,
+            replaces=target.replaces_object,
+            held=held,
+            write=write,
+        )
 
     def answered(self, passage: Passage, status: int, etag: str | None) -> None:
         """The origin's headers are here: a successful read orders a copy, or shows that anyone may read what we hold."""
@@ -75,8 +86,11 @@ class Passages:
             return
         if status is None:
             outcome = WriteOutcome.UNKNOWN
+        elif not is_accepted(status, body):
+            outcome = WriteOutcome.REFUSED
         else:
-            outcome = WriteOutcome.ACCEPTED if is_accepted(status, body) else WriteOutcome.REFUSED
+            # What describes an object anew, or changes a version, ends a copy and nothing that only we hold.
+            outcome = WriteOutcome.ACCEPTED if passage.replaces else WriteOutcome.UNKNOWN
         await self._origin_writes.end(passage.write, outcome)
 
     async def _grant(self, passage: Passage, etag: str) -> None:

@@ -35,7 +35,7 @@ class Facts:
     `whole` is false for a request about one version or part, `conditional` true for one that names what the key must hold to be
     written; `changing` says that a write past us is under way for the key;
     `has_cors_rules` that the settings have cross-origin rules for the bucket; `from_page` that a browser asks for a page of another
-    origin, whose answer has headers for that page.
+    origin, whose answer has headers for that page; `passes_through` that the origin gets everything as it came.
     """
 
     operation: Operation
@@ -50,6 +50,7 @@ class Facts:
     changing: bool = False
     has_cors_rules: bool = False
     from_page: bool = False
+    passes_through: bool = False
 
 
 # What the origin may be asked of a key although its version of it is out of date: it neither shows nor changes an object there.
@@ -60,6 +61,8 @@ READS = frozenset({Operation.GET_OBJECT, Operation.HEAD_OBJECT})
 
 def decide(facts: Facts) -> Route:
     """The route of one request for one of our buckets."""
+    if facts.passes_through and facts.has_origin:
+        return _route_of_passthrough(facts)
     if facts.claim is Claim.KNOWN_KEY or not facts.has_origin:
         return Route.SERVICE
     if facts.claim is Claim.UNKNOWN_KEY and facts.reject_unknown_keys:
@@ -75,6 +78,13 @@ def decide(facts: Facts) -> Route:
     if facts.claim is Claim.ANONYMOUS and facts.operation in READS and facts.whole and _anyone_may_read(facts):
         return Route.SERVICE if facts.from_page else Route.MEMORY
     if is_ours_alone(facts.state) and not _right_at_the_origin(facts):
+        return Route.SERVICE
+    return Route.ORIGIN_ANONYMOUS if facts.claim is Claim.ANONYMOUS else Route.ORIGIN_UNTOUCHED
+
+
+def _route_of_passthrough(facts: Facts) -> Route:
+    """As it came, but for writes whose keys stand in the body: the service sees to it that what is held of them is superseded."""
+    if facts.operation in KEY_IN_BODY:
         return Route.SERVICE
     return Route.ORIGIN_ANONYMOUS if facts.claim is Claim.ANONYMOUS else Route.ORIGIN_UNTOUCHED
 

@@ -63,7 +63,8 @@ class Switch:
         if not bucket.name and claim is not Claim.KNOWN_KEY:
             return None
         state = None
-        if claim is not Claim.KNOWN_KEY and target.key:
+        passes_through = bucket.policy.passes_through
+        if claim is not Claim.KNOWN_KEY and target.key and not passes_through:
             state = await self._store.state(bucket.name, target.key)
         facts = Facts(
             operation=target.operation,
@@ -72,12 +73,13 @@ class Switch:
             reject_unknown_keys=bucket.reject_unknown_keys,
             anonymous_read=bucket.anonymous_read,
             state=state,
-            copy_source_state=await self._copy_source_state(claim, seen),
+            copy_source_state=None if passes_through else await self._copy_source_state(claim, seen),
             whole=target.version_id is None and target.part_number is None,
             conditional=_names_a_condition(seen),
             changing=bool(target.key) and self._origin_writes.under_way(bucket.name, target.key),
             has_cors_rules=bucket.cors is not None,
             from_page=any(name == "origin" for name, _ in seen.headers),
+            passes_through=passes_through,
         )
         return Routing(decide(facts), claim, addressed, state)
 

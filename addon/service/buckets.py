@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from addon.s3.address import OriginAddress
 from addon.s3.bucket_answers import DEFAULT_REGION
 from addon.s3.cors import CorsRule
 from addon.s3.operations import Target, parse_target, split_path
+from addon.store.policies import USUAL, BucketPolicies, Policy
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
     """One configured bucket; `credentials` maps access key ids to secrets. `origin` is the address of the real bucket, which
     is called `origin_bucket` there; both are None where there is none. `region` is where it says that it is. `cors` are its
-    cross-origin rules, None where the settings leave them to the origin."""
+    cross-origin rules, None where the settings leave them to the origin. `policy` is how it is used now."""
 
     name: str
     hosts: frozenset[str]
@@ -27,6 +28,13 @@ class Bucket:
     origin_bucket: str | None
     region: str = DEFAULT_REGION
     cors: Sequence[CorsRule] | None = None
+    policy: Policy = USUAL
+
+    def under(self, policy: Policy) -> Bucket:
+        """The bucket as it is used under `policy`: a retired one has no origin."""
+        if policy.retired:
+            return replace(self, policy=policy, origin=None, origin_bucket=None)
+        return replace(self, policy=policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +46,27 @@ class Addressed:
 
 
 class Directory:
-    """Finds the bucket that a request means, by its Host header (compared without the port) and its path."""
+    """Finds the bucket that a request means, by its Host header (compared without the port) and its path.
 
-    def __init__(self, buckets: Iterable[Bucket]) -> None:
-        self.buckets: Mapping[str, Bucket] = {bucket.name: bucket for bucket in buckets}
-        self._by_host = {host: bucket for bucket in self.buckets.values() for host in bucket.hosts}
-        path_hosts = frozenset(host for bucket in self.buckets.values() for host in bucket.path_hosts)
-        self._services = {host: _service(host, self.buckets.values()) for host in path_hosts}
+    `policies` may change meanwhile: what is found is the bucket as it is used now. Without them all buckets are used as usual.
+    """
+
+    def __init__(self, buckets: Iterable[Bucket], policies: BucketPolicies | None = None) -> None:
+        self._configured: Mapping[str, Bucket] = {bucket.name: bucket for bucket in buckets}
+        self._policies = policies if policies is not None else BucketPolicies({})
+        self._seen: Mapping[str, Policy] | None = None
+        self._buckets = self._configured
+        self._by_host = {host: bucket.name for bucket in self._configured.values() for host in bucket.hosts}
+        path_hosts = frozenset(host for bucket in self._configured.values() for host in bucket.path_hosts)
+        self._services = {host: _service(host, self._configured.values()) for host in path_hosts}
+
+    @property
+    def buckets(self) -> Mapping[str, Bucket]:
+        """The buckets by name, as they are used now."""
+        if self._seen is not self._policies.current:
+            self._seen = self._policies.current
+            self._buckets = {name: bucket.under(self._policies.of(name)) for name, bucket in self._configured.items()}
+        return self._buckets
 
     def is_ours(self, host: str) -> bool:
         """Whether a Host header names one of our hosts."""
@@ -60,7 +82,8 @@ class Directory:
         Raises S3Error where the target cannot be understood (`InvalidURI`, `KeyTooLongError`).
         """
         name = host_name(host)
-        if (bucket := self._by_host.get(name)) is not None:
+        if (named := self._by_host.get(name)) is not None:
+            bucket = self.buckets[named]
             return Addressed(bucket, parse_target(method, bucket.name, raw_path, raw_query, headers))
         if name not in self._services:
             return None
@@ -68,10 +91,10 @@ class Directory:
         bucket_name, raw_key = split_path(raw_path)
         if not bucket_name and not raw_key:
             return Addressed(self._services[name], parse_target(method, None, raw_path, raw_query, headers))
-        bucket = self.buckets.get(bucket_name)
-        if bucket is None or name not in bucket.path_hosts:
+        meant = self.buckets.get(bucket_name)
+        if meant is None or name not in meant.path_hosts:
             return None
-        return Addressed(bucket, parse_target(method, None, raw_path, raw_query, headers))
+        return Addressed(meant, parse_target(method, None, raw_path, raw_query, headers))
 
 
 def _service(host: str, buckets: Iterable[Bucket]) -> Bucket:

@@ -77,7 +77,8 @@ class CannotCopy(Exception):
 
 
 class Copier:
-    """Workers that take copy jobs from the index. `start` and `stop` them on one event loop."""
+    """Workers that take copy jobs from the index. `start` and `stop` them on one event loop. Of buckets `at_rest` nothing is
+    copied and nothing ordered; their jobs wait."""
 
     def __init__(
         self,
@@ -86,9 +87,10 @@ class Copier:
         limits: CopyLimits,
         *,
         jitter: Callable[[], float] = random.random,
+        at_rest: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self._store, self._origins, self._limits = store, origins, limits
-        self._jitter = jitter
+        self._jitter, self._at_rest = jitter, at_rest
         self._wake = asyncio.Event()
         self._orders: dict[tuple[str, str], CopyOrder] = {}
         self._ordered = asyncio.Event()
@@ -109,7 +111,7 @@ class Copier:
 
     def order(self, bucket: str, key: str, *, anonymous_read: bool) -> None:
         """Somebody read this key at the origin: have it copied, once. Durable within `COLLECT_S` seconds."""
-        if self._origins.get(bucket) is None or len(self._orders) >= ORDERS_MAX:
+        if self._origins.get(bucket) is None or bucket in self._at_rest() or len(self._orders) >= ORDERS_MAX:
             return
         former = self._orders.get((bucket, key))
         anonymous_read = anonymous_read or (former is not None and former.anonymous_read)
@@ -132,7 +134,8 @@ class Copier:
             logger.exception("copies could not be ordered; the next reads of their keys will")
 
     async def _write_collected(self) -> None:
-        orders, self._orders = list(self._orders.values()), {}
+        at_rest = self._at_rest()
+        orders, self._orders = [order for order in self._orders.values() if order.bucket not in at_rest], {}
         if orders and await self._store.index.enqueue_copies(orders, now_s=self._store.now_s()):
             self._wake.set()
 
@@ -167,6 +170,7 @@ class Copier:
                 now_s=self._store.now_s(),
                 lease_s=LEASE_S,
                 with_swept=self._store.burst_share_left() > SWEEP_LEAVES_OF_BURST,
+                but_of=self._at_rest(),
             )
         )
         if job is None:

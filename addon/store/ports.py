@@ -228,9 +228,12 @@ class Index(Protocol):
         """Order copies of keys that have no object, no tombstone and no job (a job only gains `anonymous_read`; a failed one is
         ordered anew). Returns how many were newly ordered."""
 
-    async def lease_copy(self, *, now_s: float, lease_s: float, with_swept: bool = True) -> CopyJob | None:
+    async def lease_copy(
+        self, *, now_s: float, lease_s: float, with_swept: bool = True, but_of: frozenset[str] = frozenset()
+    ) -> CopyJob | None:
         """Take the next job that is due (also one whose lease has run out), marking it RUNNING and counting an attempt. Keys that
-        somebody read come before those of a sweep, which stay where they are without `with_swept`."""
+        somebody read come before those of a sweep, which stay where they are without `with_swept`, as do those of the buckets
+        `but_of`."""
 
     async def extend_lease(self, job: CopyJob, *, now_s: float, lease_s: float) -> bool:
         """Hold on to a job that takes longer. False: it is not ours any more (removed, or leased to another)."""

@@ -18,11 +18,10 @@ from addon.store.object_store import ObjectStore
 from addon.store.origin_walk import Sleep, WalkedKey, WalkedPage, walk
 from addon.store.ports import Origin
 from addon.store.records import CopyState
+from addon.store.retirement import PROXY_GONE_AFTER_S
 
 # How often is looked whether something is due, and whether a proxy runs.
 LOOK_S = 1.0
-# A proxy that has not been heard of for so long does not run any more.
-PROXY_SILENCE_S_MAX = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +206,7 @@ class Sweeper:
             await self._sleep(LOOK_S)
 
     async def _count(self) -> None:
-        self.progress.proxies = await self._index.proxies_seen_since(self._store.now_s() - PROXY_SILENCE_S_MAX)
+        self.progress.proxies = await self._index.proxies_seen_since(self._store.now_s() - PROXY_GONE_AFTER_S)
         total = self.progress.total
         left = self.progress.left = await self._index.waiting(self._bucket, self._limits.prefix)
         self.progress.done = Amount(max(0, total.objects - left.objects), max(0, total.size - left.size))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -112,6 +113,7 @@ EVERYTHING = [
         Operation, Claim, STATES, (True, False), (True, False), (True, False), (True, False), (True, False)
     )
 ]
+PASSED_THROUGH = [replace(given, passes_through=True) for given in EVERYTHING]
 
 
 def test_who_signs_with_a_key_that_we_hold_is_always_verified_by_the_service() -> None:
@@ -149,3 +151,11 @@ def test_the_origin_is_never_asked_to_show_a_key_that_was_written_or_deleted_her
 
 def test_a_write_whose_keys_cannot_be_seen_never_passes() -> None:
     assert {decide(given) for given in EVERYTHING if given.operation in KEY_IN_BODY} == {SERVICE}
+
+
+def test_in_passthrough_everything_goes_to_the_origin_as_it_came_but_what_hides_its_keys() -> None:
+    for given in PASSED_THROUGH:
+        if not given.has_origin or given.operation in KEY_IN_BODY:
+            assert decide(given) is SERVICE
+        else:
+            assert decide(given) is (AS_ANONYMOUS if given.claim is ANONYMOUS else UNTOUCHED)
