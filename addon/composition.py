@@ -36,12 +36,14 @@ from addon.service.listings import Listings
 from addon.service.missing import MissingAnswers
 from addon.service.multipart import MultipartHandlers
 from addon.service.objects import ObjectHandlers
+from addon.service.origin_only import OriginOnly
 from addon.service.origin_writes import OriginWrites
 from addon.service.reads import ReadHandlers
 from addon.service.server import LoopbackServer
 from addon.service.tags import TagHandlers
 from addon.service.upload_listing import UploadListing
 from addon.service.upload_slots import UploadSlots
+from addon.service.write_through import WriteThrough
 from addon.storage import copy_limits, open_storage
 from addon.store.copier import Copier
 from addon.store.expiry import UploadExpiry
@@ -101,6 +103,8 @@ def _gateway(
 ) -> Gateway:
     directory = Directory((_bucket(bucket) for bucket in config.buckets), policies)
     origin_writes = OriginWrites(store)
+    through = WriteThrough(store, origins, policies, origin_writes)
+    store.commit_through(through)
     limits = config.service
     slots = UploadSlots(UPLOADS_MAX)
     forwarder = Forwarder(
@@ -109,14 +113,19 @@ def _gateway(
     missing = MissingAnswers(origins)
     reads = ReadHandlers(store, forwarder, origin_writes, missing)
     conditions = Conditions(store, origins)
-    objects = ObjectHandlers(store, forwarder, slots, conditions, object_bytes_max=limits.object_bytes_max)
+    origin_only = OriginOnly(store, origins, forwarder, conditions, origin_writes, through.turns)
+    objects = ObjectHandlers(store, forwarder, slots, conditions, origin_only, object_bytes_max=limits.object_bytes_max)
     deletions = DeletionHandlers(store, forwarder, conditions)
     cors = Cors(origins)
     stack.push_async_callback(cors.stop)
-    browser_uploads = BrowserUploads(store, slots, _now, object_bytes_max=limits.object_bytes_max)
+    browser_uploads = BrowserUploads(store, slots, origin_only, _now, object_bytes_max=limits.object_bytes_max)
     sources = CopySources(store, origins, origin_writes, directory)
-    copies = CopyHandlers(store, sources, conditions, slots, forwarder, object_bytes_max=limits.object_bytes_max)
-    multipart = MultipartHandlers(store, forwarder, slots, conditions, part_bytes_max=limits.object_bytes_max)
+    copies = CopyHandlers(
+        store, sources, conditions, slots, forwarder, origin_only, object_bytes_max=limits.object_bytes_max
+    )
+    multipart = MultipartHandlers(
+        store, forwarder, slots, conditions, origin_only, part_bytes_max=limits.object_bytes_max
+    )
     held = HeldObjects(store, origins, origin_writes, missing)
     listings = Listings(store, origins)
     handlers: dict[Operation, Handler] = {
@@ -129,11 +138,7 @@ def _gateway(
         Operation.DELETE_OBJECTS: deletions.delete_objects,
         **_questions_and_properties(held, forwarder, directory),
         Operation.GET_OBJECT_ATTRIBUTES: AttributeHandlers(held, store.index, forwarder).get,
-        Operation.CREATE_MULTIPART_UPLOAD: multipart.create,
-        Operation.UPLOAD_PART: multipart.upload_part,
-        Operation.COMPLETE_MULTIPART_UPLOAD: multipart.complete,
-        Operation.ABORT_MULTIPART_UPLOAD: multipart.abort,
-        Operation.LIST_PARTS: multipart.list_parts,
+        **_steps_of_uploads(multipart),
         Operation.LIST_OBJECTS: listings.list_objects,
         Operation.LIST_OBJECTS_V2: listings.list_objects,
         Operation.LIST_MULTIPART_UPLOADS: UploadListing(store.index, origins).list_uploads,
@@ -159,6 +164,16 @@ def _gateway(
         passages=Passages(store, copier, origin_writes),
         take_over=lambda found: _take_over(policies, found),
     )
+
+
+def _steps_of_uploads(multipart: MultipartHandlers) -> Mapping[Operation, Handler]:
+    return {
+        Operation.CREATE_MULTIPART_UPLOAD: multipart.create,
+        Operation.UPLOAD_PART: multipart.upload_part,
+        Operation.COMPLETE_MULTIPART_UPLOAD: multipart.complete,
+        Operation.ABORT_MULTIPART_UPLOAD: multipart.abort,
+        Operation.LIST_PARTS: multipart.list_parts,
+    }
 
 
 def _questions_and_properties(

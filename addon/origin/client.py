@@ -28,6 +28,7 @@ from addon.store.ports import (
     OriginRequest,
     OriginResponse,
     OriginUnavailable,
+    OriginUnreachable,
     StoreError,
 )
 
@@ -222,6 +223,8 @@ def _mapped() -> Iterator[None]:
     """No exception of the HTTP library passes. Its text stays behind, because it may hold the URL; its name says enough."""
     try:
         yield
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        raise OriginUnreachable(f"no connection to the origin could be made ({type(error).__name__})") from None
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
         raise OriginUnavailable(f"the connection to the origin failed ({type(error).__name__})") from None
 

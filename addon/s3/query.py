@@ -80,3 +80,12 @@ def with_hoisted_headers(headers: Sequence[tuple[str, str]], raw_query: str) -> 
         if name.lower().startswith("x-amz-") and name.lower() not in SIGNATURE_PARAMETERS
     ]
     return [*headers, *hoisted] if hoisted else headers
+
+
+def without_hoisted_headers(raw_query: str) -> str:
+    """The query without a signature and without the headers that `with_hoisted_headers` finds in it. Raises InvalidURI."""
+    return "&".join(
+        piece
+        for piece in raw_query.split("&")
+        if piece and not decode_component(piece.partition("=")[0]).lower().startswith("x-amz-")
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,10 +23,11 @@ from addon.s3.post_form import BYTES_AFTER_FILE_MAX, BYTES_BEFORE_FILE_MAX, Post
 from addon.s3.post_policy import parse_post_policy
 from addon.service.authorize import Call
 from addon.service.body import content_length
+from addon.service.forward import SpooledBody
+from addon.service.origin_only import OriginOnly
 from addon.service.request import Answer
 from addon.service.upload_slots import UploadSlots
 from addon.store.object_store import Description, ObjectStore
-from addon.store.records import ObjectRecord
 
 # Until its fields are there nobody knows who sends a form; so long it may take.
 FIELDS_WAIT_S_MAX = 60.0
@@ -46,9 +48,15 @@ class BrowserUploads:
     """PostObject. `now` gives the time in UTC; files above `object_bytes_max` bytes are refused."""
 
     def __init__(
-        self, store: ObjectStore, slots: UploadSlots, now: Callable[[], datetime], *, object_bytes_max: int
+        self,
+        store: ObjectStore,
+        slots: UploadSlots,
+        origin_only: OriginOnly,
+        now: Callable[[], datetime],
+        *,
+        object_bytes_max: int,
     ) -> None:
-        self._store, self._slots, self._now = store, slots, now
+        self._store, self._slots, self._origin_only, self._now = store, slots, origin_only, now
         self._object_bytes_max = object_bytes_max
 
     async def post(self, call: Call) -> Answer:
@@ -58,8 +66,12 @@ class BrowserUploads:
             begun = await _read_fields(form, body)
             accepted = self._accept(call, form)
             with self._slots.one():
-                record = await self._store_file(call, accepted, _file(form, begun, body), form)
-        return _answer(call, accepted.upload, record)
+                file = _file(form, begun, body)
+                if self._origin_only.takes(call):
+                    etag = await self._forward_file(call, accepted, file, form)
+                else:
+                    etag = await self._store_file(call, accepted, file, form)
+        return _answer(call, accepted.upload, etag)
 
     def check_headers(self, call: Call) -> bytes:
         """Everything that can be judged before the body; returns the form's boundary. Raises S3Error."""
@@ -96,7 +108,7 @@ class BrowserUploads:
 
     async def _store_file(
         self, call: Call, accepted: _Accepted, file: AsyncGenerator[bytes, None], form: PostFormReader
-    ) -> ObjectRecord:
+    ) -> str:
         bucket, wished = call.bucket.name, accepted.upload
         digests = BodyDigests(want=wished.expected.algorithms)
         async with self._store.upload(bucket, wished.key, digests.update) as upload:
@@ -109,7 +121,7 @@ class BrowserUploads:
                 raise _too_small(upload.size, accepted.bytes_min)
             await upload.seal()
             checksums = wished.expected.verify(digests, {})
-            return await self._store.commit(
+            record = await self._store.commit(
                 upload,
                 bucket,
                 wished.key,
@@ -122,6 +134,27 @@ class BrowserUploads:
                     tags=wished.headers.tags,
                 ),
             )
+            return record.etag
+
+    async def _forward_file(
+        self, call: Call, accepted: _Accepted, file: AsyncGenerator[bytes, None], form: PostFormReader
+    ) -> str:
+        """The file to the origin alone, after all of it is here and verified."""
+        wished, size = accepted.upload, 0
+        digests = BodyDigests(want=wished.expected.algorithms | {"sha256"})
+        with tempfile.TemporaryFile(dir=self._store.spool_dir) as spooled:
+            async with contextlib.aclosing(file):
+                async for piece in file:
+                    size += len(piece)
+                    _check_at_most(accepted.bytes_max, size)
+                    digests.update(piece)
+                    await asyncio.to_thread(spooled.write, piece)
+            form.finish()
+            if size < accepted.bytes_min:
+                raise _too_small(size, accepted.bytes_min)
+            checksums = wished.expected.verify(digests, {})
+            body = SpooledBody(spooled, size, digests.sha256_hex(), checksums)
+            return await self._origin_only.put_file(call, wished.key, wished.headers, body)
 
 
 async def _read_fields(form: PostFormReader, body: AsyncGenerator[bytes, None]) -> Sequence[bytes]:
@@ -149,18 +182,19 @@ async def _file(
             yield piece
 
 
-def _answer(call: Call, wished: PostUpload, record: ObjectRecord) -> Answer:
-    location = _location(call, record.key)
-    headers = [("etag", f'"{record.etag}"'), ("location", location), ("content-length", "0")]
+def _answer(call: Call, wished: PostUpload, etag: str) -> Answer:
+    bucket, key = call.bucket.name, wished.key
+    location = _location(call, key)
+    headers = [("etag", f'"{etag}"'), ("location", location), ("content-length", "0")]
     if wished.redirect is not None:
         headers[1] = (
             "location",
-            redirect_location(wished.redirect, bucket=record.bucket, key=record.key, etag=record.etag),
+            redirect_location(wished.redirect, bucket=bucket, key=key, etag=etag),
         )
         return Answer(303, headers)
     if wished.status != 201:
         return Answer(wished.status, headers if wished.status == 200 else headers[:2])
-    body = post_response_xml(location=location, bucket=record.bucket, key=record.key, etag=record.etag)
+    body = post_response_xml(location=location, bucket=bucket, key=key, etag=etag)
     return Answer(201, [*headers[:2], ("content-type", "application/xml"), ("content-length", str(len(body)))], body)
 
 

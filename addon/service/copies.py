@@ -34,6 +34,7 @@ from addon.service.copy_sources import CopySources, OpenedSource
 from addon.service.forward import Forwarder
 from addon.service.multipart import may_be_at_origin, no_such_upload, plan_of, upload_id_of
 from addon.service.objects import commit_conditionally
+from addon.service.origin_only import OriginOnly
 from addon.service.request import Answer
 from addon.service.slow_answers import answer_when_done
 from addon.service.upload_slots import UploadSlots
@@ -42,7 +43,7 @@ from addon.store.extent_ranges import ExtentRange
 from addon.store.multipart import MultipartUpload, NewPart
 from addon.store.object_store import Description, ObjectStore
 from addon.store.ports import OriginChanged, SourceChanged, WriteRefused
-from addon.store.records import NewObject, ObjectRecord, Provenance
+from addon.store.records import NewObject, ObjectRecord, Provenance, is_ours_alone
 from addon.store.whole_object import check_whole, told_checksums
 from addon.store.writer import Upload
 
@@ -62,9 +63,11 @@ class CopyHandlers:
         conditions: Conditions,
         slots: UploadSlots,
         forwarder: Forwarder,
+        origin_only: OriginOnly,
         *,
         object_bytes_max: int,
     ) -> None:
+        self._origin_only = origin_only
         self._store, self._sources, self._conditions = store, sources, conditions
         self._slots, self._forwarder = slots, forwarder
         self._fetch_bytes_max = min(SOURCE_BYTES_MAX, object_bytes_max)
@@ -73,6 +76,8 @@ class CopyHandlers:
         """CopyObject, onto itself too."""
         wish = self.check_copy_headers(call)
         await _check_body(call)
+        if self._origin_only.takes(call) and await self._is_at_origin(call, wish.source):
+            return await self._origin_only.write(call)
 
         async def copied() -> bytes:
             record = await _while_it_changes(lambda: self._copy(call, wish))
@@ -100,7 +105,7 @@ class CopyHandlers:
         if upload is None:
             if not may_be_at_origin(call):
                 raise no_such_upload(call)
-            return await self._forwarder.forward(call)
+            return await self._part_at_origin(call, source, asked)
         if (upload.bucket, upload.key) != (call.bucket.name, call.target.key):
             raise no_such_upload(call)
 
@@ -116,6 +121,28 @@ class CopyHandlers:
         """Everything of an UploadPartCopy that its headers alone show to be wrong. Raises S3Error."""
         _check_caller(call)
         return source_of(call.headers), asked_range(call.headers)
+
+    async def _is_at_origin(self, call: Call, source: CopySource) -> bool:
+        """Whether the origin has the source, as it is here, and can copy it itself. Raises what the caller may not read."""
+        held = await self._sources.held(call, source)
+        return not is_ours_alone(held) and self._forwarder.reaches(call, source)
+
+    async def _part_at_origin(self, call: Call, source: CopySource, asked: tuple[int, int] | None) -> Answer:
+        """A part of an upload that was begun at the origin. A source that only we hold goes there as the part's bytes."""
+        held = await self._sources.held(call, source)
+        if held is None or (not is_ours_alone(held) and self._forwarder.reaches(call, source)):
+            return await self._forwarder.forward(call)
+        check_source(call.headers, etag=held.etag, last_modified_s=held.last_modified_s)
+        part = within(asked, held.size)
+
+        async def sent() -> bytes:
+            with self._slots.one():
+                async with contextlib.aclosing(self._store.read(held, part.start, part.length)) as pieces:
+                    etag = await self._forwarder.send_part(call, pieces, part.length)
+            now_s = int(self._store.now_s())
+            return copy_result("CopyPartResult", etag=etag, last_modified_s=now_s, checksums={})
+
+        return await answer_when_done(call.request, sent)
 
     async def _copy(self, call: Call, wish: CopyWish) -> ObjectRecord:
         held = await self._sources.held(call, wish.source)
@@ -143,7 +170,7 @@ class CopyHandlers:
         )
         condition = await self._conditions.of_write(call)
         try:
-            return await self._store.index.copy_object(held, new, condition=condition)
+            return await self._store.commits.copy_object(held, new, condition=condition)
         except WriteRefused as error:
             raise refusal(error, new.key, condition) from None
 

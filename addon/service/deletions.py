@@ -133,7 +133,7 @@ class DeletionHandlers:
         places = [place for place in keys if place not in outcomes]
         deletions = [Deletion(keys[place].key, conditions.get(place)) for place in places]
         if deletions:
-            results = await self._store.index.delete_objects(bucket, deletions, now_s=self._store.now_s())
+            results = await self._store.commits.delete_objects(bucket, deletions, now_s=self._store.now_s())
             outcomes |= {place: _judged(keys[place], result) for place, result in zip(places, results, strict=True)}
         return outcomes
 
@@ -157,8 +157,12 @@ class DeletionHandlers:
         return NotDeleted(wanted.key, wanted.version_id, code, message)
 
 
-def _judged(wanted: KeyToDelete, result: Tombstone | WriteRefused) -> Outcome | None:
+def _judged(wanted: KeyToDelete, result: Tombstone | StoreError | S3Error) -> Outcome | None:
     """None where the key changed its place, and has to be looked at anew."""
+    if isinstance(result, S3Error):
+        return _failed(wanted, result)
+    if isinstance(result, StoreError) and not isinstance(result, WriteRefused):
+        return _failed(wanted, s3_error(result))
     if isinstance(result, Tombstone) or result.verdict is Verdict.MISSING:
         # What is not there needs no deleting: S3 says that it is deleted, whatever the condition.
         return Deleted(wanted.key, wanted.version_id)

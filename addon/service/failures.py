@@ -6,6 +6,7 @@ from addon.s3.errors import S3Error
 from addon.service.conditions import refusal
 from addon.store.ports import (
     IndexUnavailable,
+    OriginRefused,
     OriginUnavailable,
     PartsChanged,
     SourceChanged,
@@ -43,6 +44,12 @@ def s3_error(failure: StoreError) -> S3Error:
     if isinstance(failure, OriginUnavailable):
         wait_s = failure.retry_after_s if failure.retry_after_s is not None else INDEX_RETRY_AFTER_S
         return S3Error("ServiceUnavailable", "The origin does not answer.", headers={"Retry-After": _seconds(wait_s)})
+    if isinstance(failure, OriginRefused):
+        return S3Error(
+            "ServiceUnavailable",
+            f"The origin does not take this: {failure}.",
+            headers={"Retry-After": str(INDEX_RETRY_AFTER_S)},
+        )
     return S3Error(
         "ServiceUnavailable",
         "The object cannot be read right now.",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import BinaryIO
@@ -24,7 +24,7 @@ from addon.s3.keys import encode_key
 from addon.s3.metadata import without_aws_chunked
 from addon.s3.multipart import ABOUT_THE_OBJECT
 from addon.s3.operations import MULTIPART_STEPS, Operation
-from addon.s3.query import without_signature
+from addon.s3.query import without_hoisted_headers, without_signature
 from addon.service.authorize import Call
 from addon.service.body import VerifiedBody
 from addon.service.buckets import Bucket, Directory
@@ -34,7 +34,14 @@ from addon.service.request import Answer
 from addon.service.upload_slots import UploadSlots
 from addon.store.copier import Copier
 from addon.store.object_store import ObjectStore
-from addon.store.ports import Origin, OriginRequest, OriginResponse, OriginUnavailable, WriteOutcome
+from addon.store.ports import (
+    Origin,
+    OriginRequest,
+    OriginResponse,
+    OriginUnavailable,
+    OriginUnreachable,
+    WriteOutcome,
+)
 from addon.store.records import is_ours_alone
 
 # The answer to a write is a small XML document; more than this is not waited for.
@@ -68,6 +75,9 @@ class SpooledBody:
             yield piece
 
 
+Turn = Callable[[Call], contextlib.AbstractAsyncContextManager[Call]]
+
+
 class Forwarder:
     """Forwards verified calls to their bucket's origin. Bodies above `body_bytes_max` bytes are refused, and one that is spooled
     takes one of `slots`."""
@@ -96,9 +106,11 @@ class Forwarder:
 
         return await self._send(call, None, order_copy if call.target.operation is Operation.GET_OBJECT else None)
 
-    async def forward(self, call: Call) -> Answer:
+    async def forward(self, call: Call, *, turn: Turn | None = None) -> Answer:
         """Any other operation. Raises NotImplemented where the origin cannot know the right answer, SlowDown where too many bodies
-        are on their way already."""
+        are on their way already.
+
+        A write is sent within `turn`, as the call that this gives, once its body is here and verified."""
         await self._refuse_what_the_origin_cannot_know(call)
         async with contextlib.AsyncExitStack() as stack:
             spooled = None
@@ -111,7 +123,34 @@ class Forwarder:
                 or not call.target.key
             ):
                 return await self._send(call, spooled)
-            return await self._write(call, call.target.key, spooled)
+            if turn is None:
+                return await self._write(call, call.target.key, spooled)
+            async with turn(call) as judged:
+                return await self._write(judged, judged.target.key, spooled)
+
+    async def send_part(self, call: Call, pieces: AsyncIterator[bytes], size: int) -> str:
+        """Verified bytes as the part of an upload at the origin that the call names; returns its ETag. Raises NoSuchUpload."""
+        origin = self._origins.get(call.bucket.name)
+        if origin is None:
+            raise S3Error("NotImplemented", "The upload was begun at an origin that this bucket has not any more.")
+        query = without_hoisted_headers(call.request.raw_query)
+        request = OriginRequest(
+            "PUT", call.target.raw_key, query, [], body=pieces if size else None, content_length=size
+        )
+        async with origin.send(request) as answer:
+            if answer.status == HTTPStatus.NOT_FOUND:
+                raise S3Error("NoSuchUpload", "The specified upload does not exist.")
+            if answer.status != HTTPStatus.OK:
+                raise await origin.failure(answer)
+            return (answer.header("etag") or "").strip('"')
+
+    def reaches(self, call: Call, source: CopySource) -> bool:
+        """Whether the origin can copy this source itself, with our credentials and by the caller's right."""
+        try:
+            self._source_at_origin(call, source)
+        except S3Error:
+            return False
+        return True
 
     async def _write(self, call: Call, key: str, spooled: SpooledBody | None) -> Answer:
         """A write of one key at the origin: marked before, superseding what we hold where the origin accepted it."""
@@ -122,6 +161,9 @@ class Forwarder:
             body = await _whole(answer)
             outcome = _outcome(call, accepted=is_accepted(answer.status, body))
             return Answer(answer.status, answer.headers, body)
+        except OriginUnreachable:
+            outcome = WriteOutcome.REFUSED
+            raise
         finally:
             await self._origin_writes.end(write, outcome)
 

@@ -64,7 +64,7 @@ class HeldObjects:
                 break
             readable = anonymous_read if anonymous_read is not None else await self._anonymous_read(record)
             try:
-                await self._store.index.change_object(record, tags=tags, anonymous_read=readable)
+                await self._store.commits.change_object(record, tags=tags, anonymous_read=readable)
             except SourceChanged:
                 continue
             return

@@ -36,7 +36,9 @@ from addon.service.authorize import Call
 from addon.service.body import VerifiedBody, whole_body
 from addon.service.conditions import Conditions, refusal
 from addon.service.forward import Forwarder
+from addon.service.origin_only import OriginOnly, in_headers
 from addon.service.request import Answer
+from addon.service.slow_answers import answer_when_done
 from addon.service.upload_slots import UploadSlots
 from addon.store.multipart import CompletedUpload, Completion, MultipartUpload
 from addon.store.object_store import ObjectStore
@@ -67,17 +69,21 @@ class MultipartHandlers:
         forwarder: Forwarder,
         slots: UploadSlots,
         conditions: Conditions,
+        origin_only: OriginOnly,
         *,
         part_bytes_max: int = PART_BYTES_MAX,
         part_bytes_min: int = PART_BYTES_MIN,
     ) -> None:
         self._store, self._forwarder, self._slots, self._conditions = store, forwarder, slots, conditions
+        self._origin_only = origin_only
         self._part_bytes_max, self._part_bytes_min = part_bytes_max, part_bytes_min
 
     async def create(self, call: Call) -> Answer:
         """CreateMultipartUpload."""
         if call.verified is None:
             raise access_denied()
+        if self._origin_only.takes(call):
+            return await self._forwarder.forward(in_headers(call))
         for name, _ in call.headers:
             if name in _NOT_TAKEN_AT_THE_BEGINNING:
                 raise S3Error(
@@ -165,23 +171,29 @@ class MultipartHandlers:
         expected = self.check_complete_headers(call)
         upload = await self._open(call)
         if upload is None and await self._completed(call) is None:
-            # What we hold of the key counts too; the origin judges by what it holds.
-            await self._conditions.of_write(call)
-            return await self._elsewhere(call)
+            if call.bucket.origin is None:
+                raise no_such_upload(call)
+            return await self._origin_only.write(call)
         failure: UploadGone | S3Error = no_such_upload(call)
         if upload is not None:
             await self._refuse_early(call)
         listed = parse_part_list(await whole_body(_with_a_document(call), bytes_max=COMPLETE_BODY_BYTES_MAX))
-        if upload is not None:
-            try:
-                record = await self._complete(call, upload, listed, expected)
-                return _completed_answer(call, record.etag, record.checksums)
-            except (UploadGone, S3Error) as refused:
-                failure = refused
-        former = await self._completed(call)
-        if former is None or former.request_sha256 != request_sha256(listed):
-            raise failure
-        return _completed_answer(call, former.etag, former.checksums)
+
+        async def done() -> bytes:
+            told = failure
+            if upload is not None:
+                try:
+                    record = await self._complete(call, upload, listed, expected)
+                    return _completed_document(call, record.etag, record.checksums)
+                except (UploadGone, S3Error) as refused:
+                    told = refused
+            former = await self._completed(call)
+            if former is None or former.request_sha256 != request_sha256(listed):
+                raise told
+            return _completed_document(call, former.etag, former.checksums)
+
+        # Long where the origin has to have the object as well.
+        return await answer_when_done(call.request, done)
 
     def check_complete_headers(self, call: Call) -> Expected:
         """What the headers say of the object. Raises S3Error where they alone are wrong."""
@@ -206,7 +218,7 @@ class MultipartHandlers:
             completion = await self._completion(upload, listed, expected)
             condition = await self._conditions.of_write(call)
             try:
-                return await self._store.index.complete_upload(completion, condition=condition)
+                return await self._store.commits.complete_upload(completion, condition=condition)
             except WriteRefused as error:
                 raise refusal(error, upload.key, condition) from None
             except PartsChanged:
@@ -333,10 +345,10 @@ def _with_a_document(call: Call) -> Call:
     return dataclasses.replace(call, headers=headers)
 
 
-def _completed_answer(call: Call, etag: str, checksums: Mapping[str, str]) -> Answer:
+def _completed_document(call: Call, etag: str, checksums: Mapping[str, str]) -> bytes:
     # The scheme that the client used is not known here. S3's own answer has https.
     location = f"https://{call.request.host}{call.request.raw_path}"
-    return _xml(completed(location, call.bucket.name, call.target.key, etag, checksums))
+    return completed(location, call.bucket.name, call.target.key, etag, checksums)
 
 
 def _xml(body: bytes, headers: Sequence[tuple[str, str]] = ()) -> Answer:

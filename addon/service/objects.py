@@ -10,6 +10,7 @@ from addon.service.authorize import Call
 from addon.service.body import VerifiedBody
 from addon.service.conditions import Conditions, refusal
 from addon.service.forward import Forwarder
+from addon.service.origin_only import OriginOnly
 from addon.service.reads import is_the_version, of_other_version
 from addon.service.request import Answer
 from addon.service.upload_slots import UploadSlots
@@ -32,15 +33,19 @@ class ObjectHandlers:
         forwarder: Forwarder,
         slots: UploadSlots,
         conditions: Conditions,
+        origin_only: OriginOnly,
         *,
         object_bytes_max: int,
     ) -> None:
         self._store, self._forwarder, self._slots = store, forwarder, slots
-        self._conditions = conditions
+        self._conditions, self._origin_only = conditions, origin_only
         self._object_bytes_max = object_bytes_max
 
     async def put(self, call: Call) -> Answer:
         """PutObject: verified, stored in Telegram, in the index; then acknowledged."""
+        if self._origin_only.takes(call):
+            with self._slots.one():
+                return await self._origin_only.write(call)
         headers, body = self.check_headers(call)
         with self._slots.one():
             await self._conditions.of_write(call)

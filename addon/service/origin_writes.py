@@ -6,7 +6,6 @@ also held here, so that reads in this process need not ask the index.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 from addon.store.object_store import ObjectStore
@@ -27,16 +26,24 @@ class OriginWrites:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._under_way: Counter[tuple[str, str]] = Counter()
+        self._under_way: dict[tuple[str, str], set[int]] = {}
+        self._crossed: set[int] = set()
 
     def under_way(self, bucket: str, key: str) -> bool:
         """Whether the origin may be changing this key right now."""
         return (bucket, key) in self._under_way
 
+    def was_crossed(self, write: OriginWrite) -> bool:
+        """Whether another write of its key was under way at any time while this one, which has not ended, is."""
+        return write.write_id in self._crossed
+
     async def begin(self, bucket: str, key: str) -> OriginWrite:
         """Call before the request is forwarded. Raises `IndexUnavailable`: then it must not be forwarded."""
         write_id = await self._store.index.begin_origin_write(bucket, key, now_s=self._store.now_s())
-        self._under_way[bucket, key] += 1
+        others = self._under_way.setdefault((bucket, key), set())
+        if others:
+            self._crossed |= {write_id, *others}
+        others.add(write_id)
         return OriginWrite(write_id, bucket, key)
 
     async def end(self, write: OriginWrite, outcome: WriteOutcome) -> None:
@@ -45,6 +52,8 @@ class OriginWrites:
         Raises `IndexUnavailable`: then the mark stands until the next start, and no copy of the key is served so long.
         """
         await self._store.index.end_origin_write(write.write_id, outcome)
-        self._under_way[write.bucket, write.key] -= 1
-        if self._under_way[write.bucket, write.key] <= 0:
+        self._crossed.discard(write.write_id)
+        others = self._under_way[write.bucket, write.key]
+        others.discard(write.write_id)
+        if not others:
             del self._under_way[write.bucket, write.key]

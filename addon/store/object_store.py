@@ -19,6 +19,7 @@ from addon.s3.keys import encode_key
 from addon.store.conditions import WriteCondition
 from addon.store.multipart import NewPart
 from addon.store.ports import (
+    Commits,
     DocumentCorrupt,
     DocumentLost,
     Documents,
@@ -67,6 +68,8 @@ class ObjectStore:
         randbelow: Callable[[int], int] = secrets.randbelow,
     ) -> None:
         self.index = index
+        self.commits: Commits = index
+        """Where writes become current; see `commit_through`."""
         self._documents, self._reader, self._origins = documents, reader, origins
         self.spool_dir = spool_dir
         self.now_s, self._randbelow = now_s, randbelow
@@ -76,6 +79,10 @@ class ObjectStore:
         self.spool_dir.mkdir(parents=True, exist_ok=True)
         for left_over in self.spool_dir.glob("*.part"):
             left_over.unlink(missing_ok=True)
+
+    def commit_through(self, commits: Commits) -> None:
+        """Let writes become current there instead of in the index at once."""
+        self.commits = commits
 
     def send_delay_s(self) -> float:
         """See `Documents.send_delay_s`."""
@@ -115,9 +122,10 @@ class ObjectStore:
         hold."""
         extents = await upload.finish()
         new = _new_object(bucket, key, upload.size, Provenance.WRITTEN_HERE, description, extents)
-        record = await self.index.put_object(new, condition=condition)
+        # First, because what is committed elsewhere too is read for that.
+        self._keep(new, upload)
+        record = await self.commits.put_object(new, condition=condition)
         upload.committed()
-        self._keep(record, upload)
         return record
 
     async def commit_part(
@@ -142,7 +150,7 @@ class ObjectStore:
 
     async def delete(self, bucket: str, key: str, *, condition: WriteCondition | None = None) -> Tombstone:
         """Put a tombstone in the place of the key. Durable when it returns. Raises `WriteRefused`."""
-        return await self.index.delete_object(bucket, key, now_s=self.now_s(), condition=condition)
+        return await self.commits.delete_object(bucket, key, now_s=self.now_s(), condition=condition)
 
     def in_memory(self, record: ObjectRecord) -> bytes | None:
         """The whole object's bytes where they are in memory."""
@@ -198,7 +206,7 @@ class ObjectStore:
         except OriginUnavailable:
             raise failure from None
 
-    def _keep(self, record: ObjectRecord, upload: Upload) -> None:
+    def _keep(self, record: ObjectRecord | NewObject, upload: Upload) -> None:
         if upload.only_block is not None:
             self._reader.keep(record, upload.only_block)
 

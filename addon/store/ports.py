@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from addon.s3.errors import S3Error
 from addon.store.conditions import Verdict, WriteCondition
 from addon.store.listed import Deletion, ListedObject, ListedPrefix
 from addon.store.multipart import CompletedUpload, Completion, MultipartUpload, NewPart, PartFacts
@@ -60,6 +61,10 @@ class OriginUnavailable(StoreError):
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class OriginUnreachable(OriginUnavailable):
+    """No connection to the origin could be made: it has received nothing of the request."""
 
 
 class OriginRefused(StoreError):
@@ -257,6 +262,36 @@ class Index(Protocol):
 
     async def close(self) -> None:
         """Let go of every connection."""
+
+
+class Commits(Protocol):
+    """Where writes become current: the index, or what stands in front of it. The terms are those of `Index`."""
+
+    async def put_object(self, new: NewObject, *, condition: WriteCondition | None = None) -> ObjectRecord:
+        """See `Index`."""
+
+    async def copy_object(
+        self, source: ObjectRecord, new: NewObject, *, condition: WriteCondition | None = None
+    ) -> ObjectRecord:
+        """See `Index`."""
+
+    async def change_object(
+        self, record: ObjectRecord, *, tags: Mapping[str, str] | None = None, anonymous_read: bool | None = None
+    ) -> ObjectRecord:
+        """See `Index`."""
+
+    async def delete_object(
+        self, bucket: str, key: str, *, now_s: float, condition: WriteCondition | None = None
+    ) -> Tombstone:
+        """See `Index`."""
+
+    async def delete_objects(
+        self, bucket: str, deletions: Sequence[Deletion], *, now_s: float
+    ) -> Sequence[Tombstone | StoreError | S3Error]:
+        """See `Index`; but keys may fail by themselves, and not all in one transaction."""
+
+    async def complete_upload(self, completion: Completion, *, condition: WriteCondition | None = None) -> ObjectRecord:
+        """See `Index`."""
 
 
 @dataclass(frozen=True, slots=True)

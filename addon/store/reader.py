@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from addon.store import layout
 from addon.store.cache import DiskCache, MemoryCache
 from addon.store.ports import DocumentCorrupt, Documents
-from addon.store.records import ObjectRecord
+from addon.store.records import NewObject, ObjectRecord
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Reader:
         block = self._memory.get((extent.document.document_id, extent.offset, extent.length))
         return block if block is not None and len(block) == record.size else None
 
-    def keep(self, record: ObjectRecord, block: bytes) -> None:
+    def keep(self, record: ObjectRecord | NewObject, block: bytes) -> None:
         """Hold the bytes of a one-block object that was just written."""
         if record.size <= self._admission.memory_object_bytes_max:
             extent = record.extents[0]
