@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
@@ -47,6 +47,7 @@ from addon.service.write_through import WriteThrough
 from addon.storage import copy_limits, open_storage
 from addon.store.copier import Copier
 from addon.store.expiry import UploadExpiry
+from addon.store.freshness import Freshness
 from addon.store.object_store import ObjectStore
 from addon.store.policies import BucketPolicies, Mode, Policy, Writes
 from addon.store.ports import Origin
@@ -71,7 +72,11 @@ async def compose(config: Config) -> Gateway:
                 "%d writes to the origin were cut off by the last stop; copies of their keys were forgotten", cut_off
             )
         copier = Copier(store, origins, copy_limits(config), at_rest=policies.at_rest)
-        gateway = _gateway(config, policies, store, origins, copier, stack)
+        directory = Directory((_bucket(bucket) for bucket in config.buckets), policies)
+        freshness = Freshness(store, index, origins, copier, _revalidate_after_s(directory))
+        freshness.start()
+        stack.push_async_callback(freshness.stop)
+        gateway = _gateway(config, policies, directory, store, origins, copier, freshness, stack)
         retirements.start()
         stack.push_async_callback(retirements.stop)
         expiry = UploadExpiry(store, expire_after_s=config.multipart.expire_after_s)
@@ -96,12 +101,13 @@ async def read_status(config: Config, buckets: Sequence[str]) -> str:
 def _gateway(
     config: Config,
     policies: BucketPolicies,
+    directory: Directory,
     store: ObjectStore,
     origins: Mapping[str, Origin | None],
     copier: Copier,
+    freshness: Freshness,
     stack: AsyncExitStack,
 ) -> Gateway:
-    directory = Directory((_bucket(bucket) for bucket in config.buckets), policies)
     origin_writes = OriginWrites(store)
     through = WriteThrough(store, origins, policies, origin_writes)
     store.commit_through(through)
@@ -111,7 +117,7 @@ def _gateway(
         store, origins, copier, origin_writes, directory, slots, body_bytes_max=limits.object_bytes_max
     )
     missing = MissingAnswers(origins)
-    reads = ReadHandlers(store, forwarder, origin_writes, missing)
+    reads = ReadHandlers(store, forwarder, origin_writes, missing, freshness)
     conditions = Conditions(store, origins)
     origin_only = OriginOnly(store, origins, forwarder, conditions, origin_writes, through.turns)
     objects = ObjectHandlers(store, forwarder, slots, conditions, origin_only, object_bytes_max=limits.object_bytes_max)
@@ -163,6 +169,7 @@ def _gateway(
         service_address=server.address,
         passages=Passages(store, copier, origin_writes),
         take_over=lambda found: _take_over(policies, found),
+        freshness=freshness,
     )
 
 
@@ -207,6 +214,14 @@ def _take_over(policies: BucketPolicies, found: Config) -> None:
         logger.warning("%s is used anew: mode %s, writes to %s", name, policy.mode.value, policy.writes.value)
 
 
+def _revalidate_after_s(directory: Directory) -> Callable[[str], float]:
+    def after_s(bucket: str) -> float:
+        known = directory.buckets.get(bucket)
+        return known.revalidate_after_s if known is not None else 0.0
+
+    return after_s
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -227,6 +242,8 @@ def _bucket(bucket: ConfiguredBucket) -> Bucket:
         origin_bucket=origin.bucket if origin is not None else None,
         cors=None if bucket.cors is None else tuple(CorsRule(**dict(rule)) for rule in bucket.cors),
         region=origin.region if origin is not None else DEFAULT_REGION,
+        revalidate_after_s=bucket.revalidate_after_s,
+        negative_ttl_s=bucket.negative_ttl_s,
     )
 
 

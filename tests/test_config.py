@@ -71,6 +71,7 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     assert bucket.cors is None
     assert (bucket.path_hosts, bucket.anonymous_read, bucket.unknown_keys) == ((), False, "origin")
     assert (bucket.credentials, bucket.origin) == ((), None)
+    assert (bucket.revalidate_after_s, bucket.negative_ttl_s) == (0, 0)
 
 
 def test_relative_paths_start_at_the_folder_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from addon.config.values import (
     OriginBucketName,
     PositiveSeconds,
     Region,
+    SecondsOrNever,
     Secret,
     distinct,
     not_empty,
@@ -124,7 +125,8 @@ class Cors(Section):
 
 
 class Bucket(Section):
-    """A bucket that we answer for."""
+    """A bucket that we answer for. A copy that was last compared with the origin `revalidate_after_s` seconds ago is compared anew
+    when it is read, and the origin's 404 counts for `negative_ttl_s` seconds; 0 turns either off."""
 
     name: BucketName
     hosts: Hosts = ()
@@ -133,6 +135,8 @@ class Bucket(Section):
     unknown_keys: Literal["origin", "reject"] = "origin"
     mode: Literal["store", "passthrough"] = "store"
     writes: Literal["telegram", "both", "origin"] = "telegram"
+    revalidate_after_s: SecondsOrNever = 0.0
+    negative_ttl_s: SecondsOrNever = 0.0
     credentials: Annotated[tuple[Credential, ...], Field(strict=False)] = ()
     origin: Origin | None = None
     cors: Annotated[tuple[Cors, ...], Field(strict=False, max_length=100)] | None = None

@@ -22,6 +22,7 @@ from addon.service.app import ObjectService
 from addon.service.buckets import Bucket
 from addon.service.cors import Cors
 from addon.service.request import S3Request, new_request_id
+from addon.store.freshness import Freshness
 from addon.store.object_store import ObjectStore
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Gateway:
         service: ObjectService,
         service_address: tuple[str, int],
         passages: Passages,
+        freshness: Freshness,
         take_over: Callable[[Config], None] = lambda _: None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -61,6 +63,7 @@ class Gateway:
         self._store, self._service, self._passages = store, service, passages
         self.take_over = take_over
         """Called with changed settings: what may change while everything runs is taken over."""
+        self._freshness = freshness
         self._monotonic_s = monotonic_s
         self._stop: Callable[[], Awaitable[None]] | None = None
 
@@ -113,6 +116,8 @@ class Gateway:
             return
         answer = followed.at_hand
         followed.route = Route.MEMORY
+        if answer.record is not None:
+            self._freshness.served(answer.record)
         headers = [
             *answer.headers,
             ("x-amz-request-id", new_request_id()),

@@ -14,11 +14,12 @@ from addon.store.records import ObjectRecord
 
 @dataclass(frozen=True, slots=True)
 class AtHand:
-    """A whole answer."""
+    """A whole answer, and the object that it shows (None: that there is none)."""
 
     status: int
     headers: Sequence[tuple[str, str]]
     body: bytes
+    record: ObjectRecord | None = None
 
 
 def answer_from_memory(store: ObjectStore, routing: Routing, seen: Seen) -> AtHand | None:
@@ -31,9 +32,9 @@ def answer_from_memory(store: ObjectStore, routing: Routing, seen: Seen) -> AtHa
     except S3Error:
         return None
     if answer.body_range is None:
-        return AtHand(answer.status, answer.headers, b"")
+        return AtHand(answer.status, answer.headers, b"", record)
     whole = store.in_memory(record)
     if whole is None:
         return None
     part = answer.body_range
-    return AtHand(answer.status, answer.headers, whole[part.start : part.start + part.length])
+    return AtHand(answer.status, answer.headers, whole[part.start : part.start + part.length], record)

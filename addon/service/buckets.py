@@ -16,7 +16,8 @@ from addon.store.policies import USUAL, BucketPolicies, Policy
 class Bucket:
     """One configured bucket; `credentials` maps access key ids to secrets. `origin` is the address of the real bucket, which
     is called `origin_bucket` there; both are None where there is none. `region` is where it says that it is. `cors` are its
-    cross-origin rules, None where the settings leave them to the origin. `policy` is how it is used now."""
+    cross-origin rules, None where the settings leave them to the origin. `revalidate_after_s` and `negative_ttl_s` are the settings
+    of these names, 0 where they are off. `policy` is how it is used now."""
 
     name: str
     hosts: frozenset[str]
@@ -28,6 +29,8 @@ class Bucket:
     origin_bucket: str | None
     region: str = DEFAULT_REGION
     cors: Sequence[CorsRule] | None = None
+    revalidate_after_s: float = 0.0
+    negative_ttl_s: float = 0.0
     policy: Policy = USUAL
 
     def under(self, policy: Policy) -> Bucket:

@@ -13,6 +13,7 @@ from addon.service.forward import Forwarder
 from addon.service.missing import MissingAnswers
 from addon.service.origin_writes import OriginWrites
 from addon.service.request import Answer
+from addon.store.freshness import Freshness
 from addon.store.object_store import ObjectStore
 from addon.store.ports import SourceChanged
 from addon.store.records import ObjectPart, ObjectRecord, Provenance, Tombstone, is_ours_alone
@@ -27,10 +28,15 @@ class ReadHandlers:
     """GetObject and HeadObject: from here where the key is held or was deleted here, else from the origin."""
 
     def __init__(
-        self, store: ObjectStore, forwarder: Forwarder, origin_writes: OriginWrites, missing: MissingAnswers
+        self,
+        store: ObjectStore,
+        forwarder: Forwarder,
+        origin_writes: OriginWrites,
+        missing: MissingAnswers,
+        freshness: Freshness,
     ) -> None:
         self._store, self._forwarder, self._origin_writes = store, forwarder, origin_writes
-        self._missing = missing
+        self._missing, self._freshness = missing, freshness
 
     async def get(self, call: Call) -> Answer:
         """GetObject and HeadObject."""
@@ -63,6 +69,7 @@ class ReadHandlers:
         return await self._answer(call, state)
 
     async def _answer(self, call: Call, record: ObjectRecord) -> Answer:
+        self._freshness.served(record)
         part = None
         if call.target.part_number is not None:
             part = await self._part(record, call.target.part_number)
