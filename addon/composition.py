@@ -18,6 +18,7 @@ from addon.s3.address import origin_address
 from addon.s3.bucket_answers import DEFAULT_REGION, PLAIN_BUCKET_QUESTIONS
 from addon.s3.cors import CorsRule
 from addon.s3.operations import Operation
+from addon.service.absent import AbsentKeys
 from addon.service.acls import AclHandlers
 from addon.service.app import Handler, HeaderCheck, ObjectService
 from addon.service.attributes import AttributeHandlers
@@ -73,7 +74,9 @@ async def compose(config: Config) -> Gateway:
             )
         copier = Copier(store, origins, copy_limits(config), at_rest=policies.at_rest)
         directory = Directory((_bucket(bucket) for bucket in config.buckets), policies)
-        freshness = Freshness(store, index, origins, copier, _revalidate_after_s(directory))
+        freshness = Freshness(
+            store, index, origins, copier, _of_bucket(directory, lambda bucket: bucket.revalidate_after_s)
+        )
         freshness.start()
         stack.push_async_callback(freshness.stop)
         gateway = _gateway(config, policies, directory, store, origins, copier, freshness, stack)
@@ -108,7 +111,9 @@ def _gateway(
     freshness: Freshness,
     stack: AsyncExitStack,
 ) -> Gateway:
-    origin_writes = OriginWrites(store)
+    absent = AbsentKeys(_of_bucket(directory, lambda bucket: bucket.negative_ttl_s))
+    store.index.on_change(absent.changed)
+    origin_writes = OriginWrites(store, absent)
     through = WriteThrough(store, origins, policies, origin_writes)
     store.commit_through(through)
     limits = config.service
@@ -117,7 +122,7 @@ def _gateway(
         store, origins, copier, origin_writes, directory, slots, body_bytes_max=limits.object_bytes_max
     )
     missing = MissingAnswers(origins)
-    reads = ReadHandlers(store, forwarder, origin_writes, missing, freshness)
+    reads = ReadHandlers(store, forwarder, origin_writes, missing, freshness, absent)
     conditions = Conditions(store, origins)
     origin_only = OriginOnly(store, origins, forwarder, conditions, origin_writes, through.turns)
     objects = ObjectHandlers(store, forwarder, slots, conditions, origin_only, object_bytes_max=limits.object_bytes_max)
@@ -170,6 +175,7 @@ def _gateway(
         passages=Passages(store, copier, origin_writes),
         take_over=lambda found: _take_over(policies, found),
         freshness=freshness,
+        absent=absent,
     )
 
 
@@ -214,12 +220,14 @@ def _take_over(policies: BucketPolicies, found: Config) -> None:
         logger.warning("%s is used anew: mode %s, writes to %s", name, policy.mode.value, policy.writes.value)
 
 
-def _revalidate_after_s(directory: Directory) -> Callable[[str], float]:
-    def after_s(bucket: str) -> float:
-        known = directory.buckets.get(bucket)
-        return known.revalidate_after_s if known is not None else 0.0
+def _of_bucket(directory: Directory, setting: Callable[[Bucket], float]) -> Callable[[str], float]:
+    """A setting by the bucket's name, as it is when it is asked for; 0 for a bucket that is not there."""
 
-    return after_s
+    def of(name: str) -> float:
+        bucket = directory.buckets.get(name)
+        return setting(bucket) if bucket is not None else 0.0
+
+    return of
 
 
 def _now() -> datetime:

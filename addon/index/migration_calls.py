@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from addon.index import copies, migration, migration_queries
@@ -14,11 +15,16 @@ from addon.store.records import CopyJob, CopyState, ObjectRecord, Provenance, To
 T = TypeVar("T")
 
 
+def _tell_nobody(bucket: str, key: str) -> None:
+    """Until somebody is registered."""
+
+
 class MigrationCalls:
     """Implements `addon.store.migration.MigrationIndex`; see there for what each method promises."""
 
     def __init__(self, *, reader: Reader, writer: Writer, now_s: Callable[[], float]) -> None:
         self._reader, self._writer, self._now_s = reader, writer, now_s
+        self._tell: Callable[[str, str], None] = _tell_nobody
 
     async def bucket_facts(self, bucket: str) -> BucketFacts:
         return await self._read(migration_queries.facts, bucket)
@@ -82,7 +88,8 @@ class MigrationCalls:
         await self._write(migration.remember_verification, bucket, verification)
 
     async def forget_copy(self, record: ObjectRecord) -> bool:
-        return await self._write(migration.forget_copy, record, self._now_s())
+        with self._telling(record.bucket, record.key):
+            return await self._write(migration.forget_copy, record, self._now_s())
 
     async def mark_checked(self, record: ObjectRecord, *, now_s: float) -> None:
         await self._write(migration.mark_checked, record, now_s)
@@ -103,6 +110,15 @@ class MigrationCalls:
 
     async def proxy_gone(self, proxy_id: str) -> None:
         await self._write(migration.proxy_gone, proxy_id)
+
+    @contextlib.contextmanager
+    def _telling(self, bucket: str, *keys: str) -> Iterator[None]:
+        """See `Index.on_change`."""
+        try:
+            yield
+        finally:
+            for key in keys:
+                self._tell(bucket, key)
 
     async def _read(self, work: Callable[..., T], *arguments: Any) -> T:
         return await self._reader.run(lambda connection: work(connection, *arguments))

@@ -136,12 +136,14 @@ class SqlIndex(MigrationCalls):
         return await self._reader.run(lambda connection: queries.counts(connection, bucket))
 
     async def put_object(self, new: NewObject, *, condition: WriteCondition | None = None) -> ObjectRecord:
-        return await self._write(objects.put_object, new, self._now_s(), condition)
+        with self._telling(new.bucket, new.key):
+            return await self._write(objects.put_object, new, self._now_s(), condition)
 
     async def copy_object(
         self, source: ObjectRecord, new: NewObject, *, condition: WriteCondition | None = None
     ) -> ObjectRecord:
-        return await self._write(objects.copy_object, source, new, self._now_s(), condition)
+        with self._telling(new.bucket, new.key):
+            return await self._write(objects.copy_object, source, new, self._now_s(), condition)
 
     async def change_object(
         self, record: ObjectRecord, *, tags: Mapping[str, str] | None = None, anonymous_read: bool | None = None
@@ -154,12 +156,14 @@ class SqlIndex(MigrationCalls):
     async def delete_object(
         self, bucket: str, key: str, *, now_s: float, condition: WriteCondition | None = None
     ) -> Tombstone:
-        return await self._write(delete_object, bucket, key, now_s, condition)
+        with self._telling(bucket, key):
+            return await self._write(delete_object, bucket, key, now_s, condition)
 
     async def delete_objects(
         self, bucket: str, deletions: Sequence[Deletion], *, now_s: float
     ) -> Sequence[Tombstone | WriteRefused]:
-        return await self._write(delete_objects, bucket, tuple(deletions), now_s)
+        with self._telling(bucket, *(deletion.key for deletion in deletions)):
+            return await self._write(delete_objects, bucket, tuple(deletions), now_s)
 
     async def list_objects(
         self, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int
@@ -192,7 +196,9 @@ class SqlIndex(MigrationCalls):
         return await self._reader.run(lambda connection: upload_queries.extents_of_part(connection, upload_id, number))
 
     async def complete_upload(self, completion: Completion, *, condition: WriteCondition | None = None) -> ObjectRecord:
-        return await self._write(uploads.complete_upload, completion, self._now_s(), condition)
+        record = await self._write(uploads.complete_upload, completion, self._now_s(), condition)
+        self._tell(record.bucket, record.key)
+        return record
 
     async def completed_upload(self, upload_id: str) -> CompletedUpload | None:
         return await self._reader.point(lambda connection: upload_queries.completed_upload(connection, upload_id))
@@ -221,10 +227,12 @@ class SqlIndex(MigrationCalls):
         return await self._reader.run(lambda connection: uploads.expired(connection, state, untouched_since_s, limit))
 
     async def supersede(self, bucket: str, key: str) -> None:
-        await self._write(objects.supersede, bucket, key, self._now_s())
+        with self._telling(bucket, key):
+            await self._write(objects.supersede, bucket, key, self._now_s())
 
     async def begin_origin_write(self, bucket: str, key: str, *, now_s: float) -> int:
-        return await self._write(origin_writes.begin_origin_write, bucket, key, now_s)
+        with self._telling(bucket, key):
+            return await self._write(origin_writes.begin_origin_write, bucket, key, now_s)
 
     async def end_origin_write(self, write_id: int, outcome: WriteOutcome) -> None:
         await self._write(origin_writes.end_origin_write, write_id, outcome, self._now_s())
@@ -256,10 +264,14 @@ class SqlIndex(MigrationCalls):
     async def commit_copy(self, job: CopyJob, new: NewObject) -> ObjectRecord | None:
         if (job.bucket, job.key) != (new.bucket, new.key):
             raise ValueError("a copy must be committed under the key of its job")
-        return await self._write(copies.commit_copy, job, new, self._now_s())
+        with self._telling(new.bucket, new.key):
+            return await self._write(copies.commit_copy, job, new, self._now_s())
 
     async def release_copy(self, job: CopyJob, *, state: CopyState, not_before_s: float, reason: str) -> None:
         await self._write(copies.release_copy, job, state, not_before_s, reason)
+
+    def on_change(self, tell: Callable[[str, str], None]) -> None:
+        self._tell = tell
 
     async def check_writable(self) -> None:
         try:

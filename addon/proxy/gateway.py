@@ -11,13 +11,14 @@ from mitmproxy import http
 
 from addon.config import Config
 from addon.proxy import flows
-from addon.proxy.memory import AtHand, answer_from_memory
+from addon.proxy.memory import AtHand, answer_from_memory, no_such_key_at_hand
 from addon.proxy.passage import Passage, Passages
-from addon.proxy.routes import Route
+from addon.proxy.routes import Claim, Route
 from addon.proxy.switch import Routing, Seen, Switch
 from addon.s3.errors import S3Error
 from addon.s3.http_dates import format_http_date
 from addon.s3.operations import Operation
+from addon.service.absent import AbsentKeys, is_plain_read
 from addon.service.app import ObjectService
 from addon.service.buckets import Bucket
 from addon.service.cors import Cors
@@ -34,7 +35,7 @@ METADATA_KEY = "tgstore"
 @dataclass(slots=True)
 class _Followed:
     """What we remember of a flow: what was asked, where it went, since when, of which bucket, its passage where it went past us,
-    and the answer that is at hand for it."""
+    the answer that is at hand for it, and the key of which the origin is asked whether it is there, since which change."""
 
     seen: Seen
     route: Route
@@ -42,6 +43,8 @@ class _Followed:
     bucket: Bucket | None = None
     passage: Passage | None = None
     at_hand: AtHand | None = None
+    absent_key: str | None = None
+    question: int = 0
 
 
 class Gateway:
@@ -56,6 +59,7 @@ class Gateway:
         service_address: tuple[str, int],
         passages: Passages,
         freshness: Freshness,
+        absent: AbsentKeys,
         take_over: Callable[[Config], None] = lambda _: None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -63,7 +67,7 @@ class Gateway:
         self._store, self._service, self._passages = store, service, passages
         self.take_over = take_over
         """Called with changed settings: what may change while everything runs is taken over."""
-        self._freshness = freshness
+        self._freshness, self._absent = freshness, absent
         self._monotonic_s = monotonic_s
         self._stop: Callable[[], Awaitable[None]] | None = None
 
@@ -98,6 +102,9 @@ class Gateway:
         if routing.route in (Route.ORIGIN_UNTOUCHED, Route.ORIGIN_ANONYMOUS):
             followed.passage = await self._passages.begin(routing, seen.method)
             self._send_to_origin(flow, routing)
+            if _may_be_absent(routing, seen) and routing.addressed is not None:
+                followed.absent_key = routing.addressed.target.key
+                followed.question = self._absent.question()
         else:
             if routing.route is Route.MEMORY and not flows.has_body(flow):
                 followed.at_hand = answer_from_memory(self._store, routing, seen)
@@ -112,18 +119,29 @@ class Gateway:
         Not before: HTTP/2 may send a body that it did not announce, and mitmproxy can take an answer only from us or by streaming.
         """
         followed = flow.metadata.get(METADATA_KEY)
-        if followed is None or followed.at_hand is None or flows.is_streamed(flow):
+        if followed is None or flows.is_streamed(flow):
             return
-        answer = followed.at_hand
+        request_id = new_request_id()
+        answer = followed.at_hand or self._absence_at_hand(followed, request_id)
+        if answer is None:
+            return
         followed.route = Route.MEMORY
         if answer.record is not None:
             self._freshness.served(answer.record)
         headers = [
             *answer.headers,
-            ("x-amz-request-id", new_request_id()),
+            ("x-amz-request-id", request_id),
             ("date", format_http_date(int(time.time()))),
         ]
         flows.answer(flow, answer.status, headers, answer.body)
+
+    def _absence_at_hand(self, followed: _Followed, request_id: str) -> AtHand | None:
+        """The answer that a key is not there, where the origin said so a moment ago. Such a flow is addressed to the origin, and
+        goes there should the answer have been forgotten since."""
+        key, bucket = followed.absent_key, followed.bucket
+        if key is None or bucket is None or not self._absent.is_known(bucket.name, key, anonymous=True):
+            return None
+        return no_such_key_at_hand(followed.seen, key, request_id=request_id)
 
     def response_headers(self, flow: http.HTTPFlow) -> None:
         """Let the body stream, unless its end decides about a write; then it is small and waits for the end."""
@@ -136,6 +154,15 @@ class Gateway:
         flow.response.stream = passage is None or passage.write is None
         if passage is not None:
             self._passages.answered(passage, flow.response.status_code, flow.response.headers.get("etag"))
+        if followed.absent_key is not None and followed.bucket is not None:
+            self._absent.answered(
+                followed.question,
+                followed.bucket.name,
+                followed.absent_key,
+                anonymous=True,
+                status=flow.response.status_code,
+                headers=[(name.lower(), value) for name, value in flows.headers_of(flow.response)],
+            )
 
     async def response(self, flow: http.HTTPFlow) -> None:
         """The exchange is complete."""
@@ -185,6 +212,15 @@ class Gateway:
             followed.route.value,
             1000 * (self._monotonic_s() - followed.started_s),
         )
+
+
+def _may_be_absent(routing: Routing, seen: Seen) -> bool:
+    """Whether a stranger asks for a key of which we know nothing, and not for a page, whose answer has headers of its own."""
+    if routing.claim is not Claim.ANONYMOUS or routing.state is not None or routing.addressed is None:
+        return False
+    if any(name == "origin" for name, _ in seen.headers):
+        return False
+    return is_plain_read(routing.addressed.target, seen.raw_query, seen.headers)
 
 
 def _without_body(seen: Seen) -> S3Request:

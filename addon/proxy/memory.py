@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from addon.proxy.switch import Routing, Seen
-from addon.s3.errors import S3Error
+from addon.s3.errors import S3Error, error_xml
 from addon.s3.reads import answer_read
+from addon.service.reads import no_such_key
 from addon.store.object_store import ObjectStore
 from addon.store.records import ObjectRecord
 
@@ -38,3 +39,13 @@ def answer_from_memory(store: ObjectStore, routing: Routing, seen: Seen) -> AtHa
         return None
     part = answer.body_range
     return AtHand(answer.status, answer.headers, whole[part.start : part.start + part.length], record)
+
+
+def no_such_key_at_hand(seen: Seen, key: str, *, request_id: str) -> AtHand:
+    """The 404 of S3 for a key that is not there, to whoever may know so."""
+    error = no_such_key(key)
+    body = error_xml(error, resource=seen.raw_path, request_id=request_id)
+    headers = [("content-type", "application/xml")]
+    if seen.method == "HEAD":
+        return AtHand(error.status, headers, b"")
+    return AtHand(error.status, [*headers, ("content-length", str(len(body)))], body)

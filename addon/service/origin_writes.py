@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from addon.service.absent import AbsentKeys
 from addon.store.object_store import ObjectStore
 from addon.store.ports import WriteOutcome
 
@@ -22,10 +23,10 @@ class OriginWrite:
 
 
 class OriginWrites:
-    """The writes under way."""
+    """The writes under way. `absent` forgets what was said of their keys when they begin (the index tells it) and when they end."""
 
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
+    def __init__(self, store: ObjectStore, absent: AbsentKeys) -> None:
+        self._store, self._absent = store, absent
         self._under_way: dict[tuple[str, str], set[int]] = {}
         self._crossed: set[int] = set()
 
@@ -51,6 +52,7 @@ class OriginWrites:
 
         Raises `IndexUnavailable`: then the mark stands until the next start, and no copy of the key is served so long.
         """
+        self._absent.changed(write.bucket, write.key)
         await self._store.index.end_origin_write(write.write_id, outcome)
         self._crossed.discard(write.write_id)
         others = self._under_way[write.bucket, write.key]

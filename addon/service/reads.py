@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Mapping
 from addon.s3.errors import S3Error
 from addon.s3.ranges import ByteRange
 from addon.s3.reads import PartOfObject, answer_read
+from addon.service.absent import AbsentKeys, is_plain_read
 from addon.service.authorize import Call
 from addon.service.forward import Forwarder
 from addon.service.missing import MissingAnswers
@@ -34,9 +35,10 @@ class ReadHandlers:
         origin_writes: OriginWrites,
         missing: MissingAnswers,
         freshness: Freshness,
+        absent: AbsentKeys,
     ) -> None:
         self._store, self._forwarder, self._origin_writes = store, forwarder, origin_writes
-        self._missing, self._freshness = missing, freshness
+        self._missing, self._freshness, self._absent = missing, freshness, absent
 
     async def get(self, call: Call) -> Answer:
         """GetObject and HeadObject."""
@@ -63,10 +65,22 @@ class ReadHandlers:
         if is_absent:
             raise await self._missing.refusal(call) if call.target.version_id is None else no_such_version(call)
         if not isinstance(state, ObjectRecord) or self._may_be_stale(state):
-            return await self._forwarder.read_miss(call)
+            return await self._miss(call, known_here=isinstance(state, ObjectRecord))
         if _parts_are_the_origins(call, state):
             return await self._forwarder.forward(call)
         return await self._answer(call, state)
+
+    async def _miss(self, call: Call, *, known_here: bool) -> Answer:
+        """A read of what only the origin has, unless it said a moment ago that it has nothing."""
+        bucket, key = call.bucket.name, call.target.key
+        if known_here or not is_plain_read(call.target, call.request.raw_query, call.headers):
+            return await self._forwarder.read_miss(call)
+        if self._absent.is_known(bucket, key, anonymous=False):
+            raise no_such_key(key)
+        question = self._absent.question()
+        answer = await self._forwarder.read_miss(call)
+        self._absent.answered(question, bucket, key, anonymous=False, status=answer.status, headers=answer.headers)
+        return answer
 
     async def _answer(self, call: Call, record: ObjectRecord) -> Answer:
         self._freshness.served(record)

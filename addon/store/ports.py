@@ -257,6 +257,10 @@ class Index(Protocol):
     async def counts(self, bucket: str) -> Mapping[str, int]:
         """`objects`, `bytes`, `tombstones`, `uploads` (open ones), `waiting`, `running`, `failed`, `skipped` of one bucket."""
 
+    def on_change(self, tell: Callable[[str, str], None]) -> None:
+        """Register who is told bucket and key after each transaction of this process that may have made, replaced or removed an
+        object or tombstone, and when a write to the origin begins; also where it failed."""
+
     async def check_writable(self) -> None:
         """A transaction that writes and is rolled back."""
 
