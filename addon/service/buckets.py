@@ -8,8 +8,11 @@ from dataclasses import dataclass, field, replace
 from addon.s3.address import OriginAddress
 from addon.s3.bucket_answers import DEFAULT_REGION
 from addon.s3.cors import CorsRule
+from addon.s3.hosts import host_name
 from addon.s3.operations import Target, parse_target, split_path
 from addon.store.policies import USUAL, BucketPolicies, Policy
+
+__all__ = ["Addressed", "Bucket", "Directory", "host_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +116,3 @@ def _service(host: str, buckets: Iterable[Bucket]) -> Bucket:
         origin=None,
         origin_bucket=None,
     )
-
-
-def host_name(host: str) -> str:
-    """A Host header's name: lower case, without port and trailing dot (`[::1]:8080` gives `[::1]`)."""
-    name, colon, port = host.strip().rpartition(":")
-    if not colon or not (port.isdigit() or port == ""):
-        name = host.strip()
-    return name.lower().rstrip(".")

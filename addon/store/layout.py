@@ -52,13 +52,14 @@ def caption(*, document_id: str, bucket: str, key: str, offset: int, length: int
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block of an extent, as a reader needs it: which bytes of the document it is, and which of them are asked for."""
+    """One block of an extent, as a reader needs it: which bytes of the document it is, and which of them are asked for. `sha256`
+    is None where nobody knows it."""
 
     extent: Extent
     number: int
     document_offset: int
     length: int
-    sha256: bytes
+    sha256: bytes | None
     skip: int
     take: int
 
@@ -81,7 +82,8 @@ def blocks_of(extents: tuple[Extent, ...] | list[Extent], start: int, length: in
             skip = max(start - block_start, 0)
             take = min(end - block_start, block_length) - skip
             if take > 0:
-                digest = extent.block_sha256s[32 * number : 32 * number + 32]
+                # All hashes are unknown, or none: a list that is too short gives a hash that nothing has.
+                digest = extent.block_sha256s[32 * number : 32 * number + 32] if extent.has_hashes else None
                 offset = extent.offset + number * BLOCK_BYTES
                 blocks.append(Block(extent, number, offset, block_length, digest, skip, take))
         position += extent.length

@@ -2,6 +2,9 @@
 
 A block comes from memory, else from disk, else from Telegram; neighbouring blocks that have to come from Telegram come in one
 download. A few blocks are fetched ahead of the client, never more, so a reader holds at most `READ_AHEAD_BLOCKS` + 2 blocks.
+
+Of a file that was imported unread nobody knows the hashes. Its length is checked all the same (`Documents.read` gives exactly what
+was asked of a document of that size, or raises), and it is never kept on disk: what lies there could not be checked.
 """
 
 from __future__ import annotations
@@ -152,7 +155,7 @@ class Reader:
         key = (block.extent.document.document_id, block.document_offset, block.length)
         if (held := self._memory.get(key)) is not None:
             return held
-        data = await asyncio.to_thread(self._disk.get, key)
+        data = await asyncio.to_thread(self._disk.get, key) if block.sha256 is not None else None
         if data is None:
             return None
         if not await asyncio.to_thread(_is_right, data, block.sha256):
@@ -165,7 +168,7 @@ class Reader:
         key = (block.extent.document.document_id, block.document_offset, block.length)
         if record.size <= self._admission.memory_object_bytes_max:
             self._memory.put(key, data)
-        if record.size <= self._admission.disk_object_bytes_max:
+        if record.size <= self._admission.disk_object_bytes_max and block.sha256 is not None:
             await asyncio.to_thread(self._disk.put, key, data)
 
 
@@ -173,8 +176,8 @@ class _WrongBlock(Exception):
     """A block's bytes do not have its hash."""
 
 
-def _is_right(data: bytes, sha256: bytes) -> bool:
-    return hashlib.sha256(data).digest() == sha256
+def _is_right(data: bytes, sha256: bytes | None) -> bool:
+    return sha256 is None or hashlib.sha256(data).digest() == sha256
 
 
 def _runs(blocks: list[layout.Block]) -> list[list[layout.Block]]:

@@ -17,6 +17,7 @@ class Document:
 
     `document_id` is ours (it stands in the caption); (`chat_id`, `message_id`) is the durable address; `file_id` belongs to the
     bot whose numeric id is `bot_id` and is a cache that can be won again by forwarding the message. `size` is in bytes.
+    A file that was imported by its `file_id` alone has no message that we know: `chat_id` and `message_id` are 0 then.
     """
 
     document_id: str
@@ -27,15 +28,26 @@ class Document:
     file_unique_id: str
     size: int
 
+    @property
+    def has_message(self) -> bool:
+        """Whether its message is known: without one, a `file_id` that is lost cannot be won again."""
+        return self.message_id != 0
+
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """`length` bytes at `offset` of one document. `block_sha256s` concatenates the 32-byte SHA-256 of each block."""
+    """`length` bytes at `offset` of one document. `block_sha256s` concatenates the 32-byte SHA-256 of each block; it is empty for
+    a file that was imported unread, of which nobody knows the hashes: then lengths are all that can be checked."""
 
     document: Document
     offset: int
     length: int
     block_sha256s: bytes
+
+    @property
+    def has_hashes(self) -> bool:
+        """Whether its bytes can be checked."""
+        return bool(self.block_sha256s) or self.length == 0
 
 
 class Provenance(enum.Enum):

@@ -67,10 +67,12 @@ def _file(media: Any, chat_id: int, message_id: int) -> SentFile | None:
 
 @dataclass(frozen=True, slots=True)
 class FileLink:
-    """What getFile tells: a path for a file link, good for an hour at least, and the size in bytes where it is named."""
+    """What getFile tells: a path for a file link, good for an hour at least, the size in bytes where it is named, and what is the
+    file's own for all bots and times (empty where it is not named)."""
 
     path: str
     size: int | None
+    unique_id: str = ""
 
 
 def file_link(result: Any) -> FileLink | None:
@@ -81,4 +83,5 @@ def file_link(result: Any) -> FileLink | None:
     if not isinstance(path, str) or not path:
         return None
     known = isinstance(size, int) and not isinstance(size, bool)
-    return FileLink(path, size if known else None)
+    unique_id = result.get("file_unique_id")
+    return FileLink(path, size if known else None, unique_id if isinstance(unique_id, str) else "")

@@ -30,8 +30,13 @@ logger = logging.getLogger(__name__)
 
 
 async def delete(bots: Bots, document: Document, retries: Retries) -> bool:
-    """Delete a document's message by whichever bot may; False where Telegram says that it is too old or not there. Raises
-    `TelegramUnavailable` where no bot could tell."""
+    """Delete a document's message by whichever bot may; False where Telegram says that it is too old or not there, and for a
+    document whose message is not known: there is nothing of ours to delete.
+
+    Raises `TelegramUnavailable` where no bot could tell.
+    """
+    if not document.has_message:
+        return False
     refused: BotApiError | None = None
     for bot in sorted(bots.bots, key=lambda bot: bot.bot_id != document.bot_id):  # The bot that sent it first.
         try:

@@ -31,6 +31,7 @@ from addon.telegram.errors import (
     RateLimited,
     Unauthorized,
 )
+from addon.telegram.known_files import TelegramKnownFiles
 from addon.telegram.limits import (
     BOT_RATE,
     GROUP_RATE,
@@ -113,6 +114,10 @@ class TelegramDocuments:
             get_file_in_flight_max=get_file_in_flight_max,
         )
         self._downloads = asyncio.Semaphore(downloads_in_flight_max)
+        self.known_files = TelegramKnownFiles(
+            self._bots, self._links, self._time, find_wait_s_max=read_wait_s_max, send_wait_s_max=send_wait_s_max
+        )
+        """The port `KnownFiles` of the same bots, within the same limits."""
 
     @property
     def document_bytes_max(self) -> int:

@@ -125,7 +125,7 @@ class Links:
                     pass
                 except (Unauthorized, Forbidden) as error:
                     unavailable = error
-        for bot in usable:
+        for bot in usable if document.has_message else ():
             try:
                 file_id = await self._forward(bot, document, retries)
                 self._learn(document, bot, file_id)
@@ -138,6 +138,11 @@ class Links:
             raise TelegramUnavailable(
                 f"no bot may read document {document.document_id}", retry_after_s=60.0
             ) from unavailable
+        if not document.has_message:
+            raise DocumentLost(
+                f"document {document.document_id} cannot be read by its file_id any more, and it was imported without a message "
+                "that could be forwarded"
+            )
         raise DocumentLost(
             f"document {document.document_id} (message {document.message_id} of chat {document.chat_id}) cannot be read "
             "by its file_id, nor by forwarding its message"

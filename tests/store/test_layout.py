@@ -97,3 +97,15 @@ def test_a_caption_is_short_ascii_and_names_no_key() -> None:
     assert len(text) < 300
     assert "geheim" not in text
     assert json.loads(text)["d"] == "0" * 32
+
+
+def test_blocks_of_a_file_that_nobody_has_read_have_no_hash_and_a_list_that_is_too_short_has_none_that_fits() -> None:
+    (whole,) = extents_of([2 * BLOCK_BYTES + 1])
+    unknown = Extent(whole.document, whole.offset, whole.length, b"")
+    assert [block.sha256 for block in blocks_of([unknown], 0, unknown.length)] == [None, None, None]
+    too_short = Extent(whole.document, whole.offset, whole.length, whole.block_sha256s[:32])
+    assert [block.sha256 for block in blocks_of([too_short], 0, unknown.length)] == [
+        whole.block_sha256s[:32],
+        b"",
+        b"",
+    ]

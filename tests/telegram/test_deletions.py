@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,11 @@ async def test_another_bot_deletes_where_the_first_may_not(tmp_path: Path) -> No
         world.standin.control.chat("kick", CHANNEL, bot_id=BOT_A_ID)
         assert await world.documents.delete(document) is True
         assert world.messages() == []
+
+
+async def test_a_document_whose_message_is_not_known_has_nothing_to_delete(tmp_path: Path) -> None:
+    async with telegram_world(tmp_path) as world:
+        document = await world.send(b"bytes")
+        assert await world.documents.delete(replace(document, chat_id=0, message_id=0)) is False
+        assert world.calls("deletemessage") == []
+        assert world.holds(document, b"bytes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,30 @@ async def test_a_pause_of_get_file_holds_for_every_call_of_the_bot(tmp_path: Pat
         assert (len(world.calls("getfile")), len(world.calls("senddocument"))) == (1, 1)
         await world.time.sleep(30)
         assert await world.read(document) == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("action", "error"),
+    [
+        ({"kind": "invalid_file_id", "permanent": True}, DocumentLost),
+        ({"kind": "unavailable"}, DocumentLost),
+        ({"kind": "http", "code": 502}, TelegramUnavailable),
+    ],
+)
+async def test_a_file_without_a_message_is_read_by_its_file_id_and_lost_without_it(
+    tmp_path: Path, action: dict, error: type[Exception]
+) -> None:
+    async with telegram_world(tmp_path) as world:
+        document = replace(await world.send(CONTENT), chat_id=0, message_id=0)
+        assert await world.read(document) == CONTENT
+        await world.time.sleep(3600)
+        world.faults(action, method="getFile", times=None)
+        failure = await fails(error, world.read(document))
+        assert error is not DocumentLost or "imported without a message" in str(failure)
+        assert world.calls("forwardmessage") == []
+
+
+async def test_a_file_without_a_message_that_has_another_length_now_is_lost(tmp_path: Path) -> None:
+    async with telegram_world(tmp_path) as world:
+        document = replace(await world.send(CONTENT), chat_id=0, message_id=0, size=len(CONTENT) - 1)
+        await fails(DocumentLost, world.read(document))
