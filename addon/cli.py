@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import version as package_version
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # they hold tokens and keys
     help="Keeps an S3 bucket's objects in Telegram. The proxy itself runs as: mitmdump -s addon/tgstore.py",
 )
+import_app = typer.Typer(no_args_is_help=True, help="Take over what is kept in Telegram already.")
+app.add_typer(import_app, name="import")
 ConfigOption = Annotated[
     str | None,
     typer.Option(
@@ -217,6 +220,57 @@ def export(
     )
     is_clean = running.run(command.export(settings, order, as_json=as_json))
     raise typer.Exit(0 if is_clean else 1)
+
+
+@import_app.command("d1")
+def import_d1(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A SQLite file, or the dump of wrangler d1 export.")],
+    config: ConfigOption = None,
+    table: Annotated[str, typer.Option(help="The table that holds the links.")] = "media",
+    url_column: Annotated[str, typer.Option(help="Its column with the full URL of each object.")] = "url",
+    file_id_column: Annotated[str, typer.Option(help="Its column with the file_id of each file.")] = "fileId",
+    time_column: Annotated[
+        str | None,
+        typer.Option(help="Its column with the time of upload (seconds, milliseconds, ISO 8601); else it is now."),
+    ] = None,
+    read: Annotated[
+        bool, typer.Option("--read", help="Read each file once (recommended): its hashes, MD5 and type are known then.")
+    ] = False,
+    anchor: Annotated[
+        bool,
+        typer.Option(
+            "--anchor", help="Send each file again by its file_id, so that it does not depend on it: one message each."
+        ),
+    ] = False,
+    private: Annotated[bool, typer.Option("--private", help="Do not let anyone read the imported objects.")] = False,
+    prefer_import: Annotated[
+        bool, typer.Option("--prefer-import", help="Also take keys that the bucket's origin holds.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be taken; ask getFile, write nothing.")
+    ] = False,
+    concurrency: Annotated[int, typer.Option(min=1, max=10, help="So many files at once.")] = 8,
+    as_json: JsonOption = False,
+) -> None:
+    """Take over the files of a worker that kept them in Telegram, from an export of its D1 table.
+
+    The bots in the settings must be those that the file_ids belong to. A key that is known already is left alone. Exit status 1 if
+    something could not be taken; run it again, and it goes on.
+    """
+    from addon.commands.d1_export import ExportColumns
+    from addon.commands.import_d1 import import_d1 as run_import
+    from addon.store.importer import ImportWish
+
+    columns = ExportColumns(table, url_column, file_id_column, time_column)
+    wish = ImportWish(
+        read=read,
+        anchor=anchor,
+        anonymous_read=not private,
+        prefer_import=prefer_import,
+        dry_run=dry_run,
+        concurrency=concurrency,
+    )
+    running.run(run_import(running.settings(config), file, columns, wish, as_json=as_json))
 
 
 def _line(result: ProbeResult) -> str:

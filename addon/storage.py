@@ -35,10 +35,12 @@ COMMAND_MEMORY_BYTES_MAX = 64 << 20
 
 @dataclass(frozen=True)
 class Storage:
-    """What is open: the index, each bucket's origin (None where it has none), and the store on top of them."""
+    """What is open: the index, each bucket's origin (None where it has none), the documents in Telegram, and the store on top of
+    them."""
 
     index: SqlIndex
     origins: Mapping[str, S3Origin | None]
+    documents: TelegramDocuments
     store: ObjectStore
 
 
@@ -89,7 +91,7 @@ async def _open(
     reader = Reader(documents, memory, disk, admission)
     store = ObjectStore(index=index, documents=documents, reader=reader, origins=origins, spool_dir=spool_dir)
     await asyncio.to_thread(store.open)
-    return Storage(index, origins, store)
+    return Storage(index, origins, documents, store)
 
 
 def _documents(config: Config, index: Index) -> TelegramDocuments:

@@ -9,6 +9,8 @@
     retire.py        the end of an origin, and the way back
     verify.py        whether what moved is the same as at the origin
     export.py        what only Telegram holds goes back to the origin
+    import_d1.py     files that a worker kept in Telegram, from an export of its D1 table (d1_export.py reads it,
+                     import_list.py keeps its links)
 
 A module is imported when its command runs, so that `tgstore --help` is quick.
 """

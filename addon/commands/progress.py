@@ -69,7 +69,8 @@ class Snapshot:
         """For people."""
         objects, size = f"{self.done.objects}", size_text(self.done.size)
         if self.expected is not None:
-            objects, size = f"{objects}/{self.expected.objects}", f"{size} of {size_text(self.expected.size)}"
+            objects = f"{objects}/{self.expected.objects}"
+            size = f"{size} of {size_text(self.expected.size)}" if self.expected.size else size
         parts = [
             f"{self.what}: {objects} objects",
             size,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from addon.index import copies, listings, objects, origin_writes, queries, schema, upload_queries, uploads
+from addon.index import copies, imports, listings, objects, origin_writes, queries, schema, upload_queries, uploads
 from addon.index.copies import RANK_OF_READS, RANK_OF_SWEEP
 from addon.index.deletions import delete_object, delete_objects
 from addon.index.documents import add_documents, update_file_id
@@ -149,6 +149,13 @@ class SqlIndex(MigrationCalls):
         self, record: ObjectRecord, *, tags: Mapping[str, str] | None = None, anonymous_read: bool | None = None
     ) -> ObjectRecord:
         return await self._write(objects.change_object, record, tags, anonymous_read)
+
+    async def add_object(self, new: NewObject) -> ObjectRecord | None:
+        """See `addon.store.importer.ImportIndex`, as `replace_object`."""
+        return await self._write(imports.add_object, new, self._now_s())
+
+    async def replace_object(self, record: ObjectRecord, new: NewObject) -> ObjectRecord:
+        return await self._write(imports.replace_object, record, new, self._now_s())
 
     async def object_parts(self, record: ObjectRecord) -> Sequence[ObjectPart]:
         return await self._reader.run(lambda connection: queries.object_parts_of(connection, record))
