@@ -47,7 +47,7 @@ def s3_error(failure: StoreError) -> S3Error:
     if isinstance(failure, OriginRefused):
         return S3Error(
             "ServiceUnavailable",
-            f"The origin does not take this: {failure}.",
+            f"The origin does not take this: it answered {failure.status}.",
             headers={"Retry-After": str(INDEX_RETRY_AFTER_S)},
         )
     return S3Error(
