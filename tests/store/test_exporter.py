@@ -214,11 +214,12 @@ async def write_there(product: Product, origin_server: OriginServer) -> None:
 
 @pytest.mark.parametrize("before_the_write", [True, False])
 @pytest.mark.parametrize(
-    ("change", "there", "ending"),
+    ("older", "change", "there", "ending"),
     [
-        (write_here, b"newer here", Ending.WRITTEN),
-        (delete_here, None, Ending.CHANGED),
-        (write_there, b"newer there", Ending.CHANGED),
+        (False, write_here, b"newer here", Ending.WRITTEN),
+        (True, delete_here, None, Ending.CHANGED),
+        (False, write_there, b"newer there", Ending.CHANGED),
+        (True, write_there, b"newer there", Ending.CHANGED),
     ],
 )
 async def test_the_newest_is_at_the_origin_in_the_end(
@@ -226,12 +227,14 @@ async def test_the_newest_is_at_the_origin_in_the_end(
     origin_server: OriginServer,
     monkeypatch: pytest.MonkeyPatch,
     before_the_write: bool,
+    older: bool,
     change: Change,
     there: bytes | None,
     ending: Ending,
 ) -> None:
     await put(product, "k")
-    # moto judges If-None-Match only.
+    if older:
+        origin_server.put("k", b"older there")
     changed = asyncio.Event()
     send = S3Origin.send
 

@@ -150,6 +150,15 @@ async def test_what_telegram_gives_wrong_does_not_reach_the_origin(
     assert not origin_server.s3.list_multipart_uploads(Bucket="images-there").get("Uploads"), "it was aborted"
 
 
+async def test_a_copy_is_not_read_at_the_origin_either(product: Product, origin_server: OriginServer) -> None:
+    origin_server.put("k", BODY)
+    await product.send("GET", "k")
+    await product.copied("k")
+    product.standin.control.faults({"match": {"method": "download"}, "times": None, "action": {"kind": "corrupt"}})
+    with pytest.raises(DocumentCorrupt):
+        await exported(product, "k")
+
+
 async def test_a_condition_holds_or_nothing_is_written(product: Product) -> None:
     await product.send("PUT", "k", body=BODY)
     async with scripted(lambda _: answer(412, "", b"<Error><Code>PreconditionFailed</Code></Error>")) as (origin, seen):
