@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from urllib.parse import quote
+from xml.etree.ElementTree import Element
 
 from addon.s3.acl import CANNED
 from addon.s3.checksums import CHECKSUM_PREFIX, DIGEST_BYTES, BodyDigests
@@ -27,7 +28,7 @@ from addon.s3.metadata import etag_is_md5, headers_for_upload
 from addon.s3.multipart import CHECKSUM_TYPE, FULL_OBJECT
 from addon.s3.multipart_xml import checksum_nodes
 from addon.s3.tags import tagging_header
-from addon.s3.xml import Node, document, only_text, parse_xml
+from addon.s3.xml import Node, document, parse_xml
 from addon.store.object_store import ObjectStore
 from addon.store.origin_parts import PlannedPart, planned_parts
 from addon.store.ports import Origin, OriginChanged, OriginRefused, OriginRequest, OriginResponse, OriginUnavailable
@@ -45,18 +46,19 @@ PART_RETRIES = Retries(attempts_max=3)
 
 _PLAIN = [("accept-encoding", "identity")]
 
-# What an origin may refuse without refusing the object: the header, the codes that say so, and what is said of it then.
+# What an origin may refuse without refusing the object: the header, the codes that say so (Ceph RGW has the general ones, for a
+# class that it does not know, and for encryption over a connection without TLS), and what is said of it then.
 _GIVEN_UP: tuple[tuple[str, frozenset[str], str], ...] = (
     (CANNED, frozenset({"AccessControlListNotSupported"}), "the ACL public-read: the origin takes no ACLs"),
     (
         "x-amz-storage-class",
-        frozenset({"InvalidStorageClass"}),
-        "the storage class: the origin has none of this name",
+        frozenset({"InvalidStorageClass", "InvalidArgument"}),
+        "the storage class: the origin does not take it",
     ),
     (
         "x-amz-server-side-encryption",
-        frozenset({"NotImplemented", "InvalidEncryptionAlgorithmError"}),
-        "the encryption AES256: the origin has none",
+        frozenset({"NotImplemented", "InvalidEncryptionAlgorithmError", "InvalidArgument", "InvalidRequest"}),
+        "the encryption AES256: the origin does not take it",
     ),
 )
 
@@ -183,7 +185,11 @@ class _Upload:
         async with self.origin.send(request) as answer:
             if answer.status != HTTPStatus.OK:
                 raise await self.origin.failure(answer)
-            return _text_of(await _short_body(answer), "InitiateMultipartUploadResult", "UploadId")
+            begun = _answered(await _short_body(answer), "InitiateMultipartUploadResult")
+        upload_id = begun.findtext("UploadId")
+        if not upload_id:
+            raise OriginUnavailable("the origin began an upload and did not name it")
+        return upload_id
 
     async def _put_part(self, upload_id: str, part: PlannedPart) -> PlannedPart:
         algorithm = self._parts_algorithm
@@ -239,7 +245,8 @@ class _Upload:
         async with self.origin.send(request) as answer:
             if answer.status != HTTPStatus.OK:
                 raise await self.origin.failure(answer)
-            _text_of(await _short_body(answer), "CompleteMultipartUploadResult", "ETag")
+            # The ETag in it is left to the proof: Ceph RGW may name an empty one.
+            _answered(await _short_body(answer), "CompleteMultipartUploadResult")
 
     async def _abort(self, upload_id: str) -> None:
         request = OriginRequest("DELETE", self.raw_key, f"uploadId={quote(upload_id, safe='')}", _PLAIN)
@@ -300,10 +307,8 @@ async def _short_body(answer: OriginResponse) -> bytes:
     return bytes(body)
 
 
-def _text_of(body: bytes, root: str, name: str) -> str:
-    """The text of a child of the document; a 200 that is none, or an Error, is a failure that may heal."""
+def _answered(body: bytes, root: str) -> Element:
+    """The document of that name; a 200 that is none, or an Error, is a failure that may heal."""
     with contextlib.suppress(S3Error):
-        text = only_text(parse_xml(body.strip(), root=root), name)
-        if text:
-            return text
+        return parse_xml(body.strip(), root=root)
     raise OriginUnavailable(f"the origin answered 200 to a step of an upload, and not with {root}")

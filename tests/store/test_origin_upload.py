@@ -273,6 +273,27 @@ async def test_an_upload_in_parts_that_fails_is_aborted(product: Product) -> Non
             assert (seen[-1].method, seen[-1].target) == ("DELETE", b"/bucket/parts?uploadId=an%20id")
 
 
+async def test_an_upload_in_parts_that_is_stopped_is_aborted(product: Product) -> None:
+    await in_parts(product, "parts")
+    record = await record_of(product, "parts")
+    parts = await parts_of(product, record)
+    reached = asyncio.Event()
+
+    async def handle(received: Received, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if received.method == "PUT":
+            reached.set()
+            return
+        writer.write(multipart_origin(COMPLETED)(received))
+
+    async with raw_server(handle) as server, origin_at(server.port) as origin:
+        uploading = asyncio.create_task(upload_to_origin(product.store, origin, record, parts))
+        await asyncio.wait_for(reached.wait(), 10)
+        uploading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await uploading
+        assert server.received[-1].method == "DELETE"
+
+
 async def test_other_bytes_at_the_origin_are_noticed(product: Product) -> None:
     await in_parts(product, "parts")
     record = await record_of(product, "parts")
