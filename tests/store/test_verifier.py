@@ -306,16 +306,16 @@ async def write_past_us(product: Product, origin_server: OriginServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "outcome"),
+    ("change", "outcome", "deep"),
     [
-        (write, Outcome.CHANGED),
-        (delete, Outcome.CHANGED),
-        (supersede, Outcome.CHANGED),
-        (copy_anew, Outcome.EQUAL),
-        (write_past_us, Outcome.CHANGED),
+        (write, Outcome.CHANGED, False),
+        (write, Outcome.CHANGED, True),
+        (delete, Outcome.CHANGED, False),
+        (supersede, Outcome.CHANGED, False),
+        (copy_anew, Outcome.EQUAL, True),
+        (write_past_us, Outcome.CHANGED, False),
     ],
 )
-@pytest.mark.parametrize("deep", [False, True])
 async def test_an_object_that_changes_meanwhile_is_no_difference(
     product: Product,
     origin_server: OriginServer,
