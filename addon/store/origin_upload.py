@@ -62,6 +62,9 @@ _GIVEN_UP: tuple[tuple[str, frozenset[str], str], ...] = (
     ),
 )
 
+# Not every server knows every checksum. Where its codes fit nothing else they are left out; MD5 still guards the transfer.
+_NO_CHECKSUMS = frozenset({"InvalidArgument", "InvalidRequest", "NotImplemented"})
+
 Observe = Callable[[bytes], None]
 
 
@@ -113,6 +116,7 @@ class _Upload:
     condition: tuple[str, str] | None
     part_retries: Retries
     left_out: list[str] = field(default_factory=list)
+    with_checksums: bool = True
 
     @property
     def raw_key(self) -> str:
@@ -127,6 +131,10 @@ class _Upload:
                 return True
         if code == "NotImplemented" and self.condition is not None:
             self.condition = None
+            return True
+        if code in _NO_CHECKSUMS and self.with_checksums and self._algorithms:
+            self.with_checksums = False
+            self.left_out.append("the checksum: the origin does not take it")
             return True
         return False
 
@@ -147,8 +155,8 @@ class _Upload:
 
     async def _at_once(self) -> None:
         headers = dict(self.headers)
-        for algorithm, value in self._whole_checksum().items():
-            headers |= _checksum_headers(algorithm, value)
+        if self._algorithm:
+            headers |= _checksum_headers(self._algorithm, self.record.checksums[self._algorithm])
         md5_is_known = etag_is_md5(self.record.etag, self.record.headers)
         if md5_is_known:
             headers["content-md5"] = _base64_of_hex(self.record.etag)
@@ -160,25 +168,25 @@ class _Upload:
                 raise await self.origin.failure(answer)
             _check_received(answer, digests)
 
-    def _whole_checksum(self) -> dict[str, str]:
-        """The one checksum of the whole object that is known; S3 takes one."""
-        if self.record.checksums.get("type", FULL_OBJECT) != FULL_OBJECT:
-            return {}
-        known = [(name, value) for name, value in self.record.checksums.items() if name in DIGEST_BYTES]
-        return dict(known[:1])
+    @property
+    def _algorithms(self) -> list[str]:
+        """The checksums that the object has, in the way that it goes: those of the whole, or those that all parts have too."""
+        if not self.with_checksums:
+            return []
+        known = [algorithm for algorithm in DIGEST_BYTES if algorithm in self.record.checksums]
+        if self.parts:
+            return [algorithm for algorithm in known if all(algorithm in part.checksums for part in self.parts)]
+        return known if self.record.checksums.get("type", FULL_OBJECT) == FULL_OBJECT else []
 
     @property
-    def _parts_algorithm(self) -> str:
-        """The checksum algorithm that the parts bring, empty where they do not all have one that the object has."""
-        for algorithm in self.record.checksums:
-            if algorithm in DIGEST_BYTES and all(algorithm in part.checksums for part in self.parts):
-                return algorithm
-        return ""
+    def _algorithm(self) -> str:
+        """The one of them that goes along, as S3 takes one; empty where there is none."""
+        return next(iter(self._algorithms), "")
 
     async def _create(self) -> str:
         headers = dict(self.headers)
-        if self._parts_algorithm:
-            headers["x-amz-checksum-algorithm"] = self._parts_algorithm.upper()
+        if self._algorithm:
+            headers["x-amz-checksum-algorithm"] = self._algorithm.upper()
             if "type" in self.record.checksums:
                 headers[CHECKSUM_TYPE] = self.record.checksums["type"]
         request = OriginRequest("POST", self.raw_key, "uploads", [*_PLAIN, *headers.items()])
@@ -192,7 +200,7 @@ class _Upload:
         return upload_id
 
     async def _put_part(self, upload_id: str, part: PlannedPart) -> PlannedPart:
-        algorithm = self._parts_algorithm
+        algorithm = self._algorithm
         headers = _checksum_headers(algorithm, part.checksums[algorithm]) if algorithm else {}
         digests = BodyDigests()
         query = f"partNumber={part.number}&uploadId={quote(upload_id, safe='')}"
@@ -204,7 +212,7 @@ class _Upload:
         return replace(part, etag=etag or digests.md5_hex())
 
     async def _complete(self, upload_id: str, done: Sequence[PlannedPart]) -> None:
-        algorithm = self._parts_algorithm
+        algorithm = self._algorithm
         listed: list[Node] = [
             (
                 "Part",

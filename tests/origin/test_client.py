@@ -217,9 +217,11 @@ async def test_a_copy_asks_for_the_stored_bytes_of_one_version() -> None:
         (403, "RequestTimeTooSkewed", OriginUnavailable),
         (404, "NoSuchKey", OriginRefused),
         (408, "", OriginUnavailable),
+        (409, "ConditionalRequestConflict", OriginUnavailable),
         (412, "PreconditionFailed", OriginChanged),
         (429, "", OriginUnavailable),
         (500, "InternalError", OriginUnavailable),
+        (501, "NotImplemented", OriginRefused),
         (503, "SlowDown", OriginUnavailable),
     ],
 )
@@ -232,6 +234,7 @@ async def test_what_other_answers_to_a_copy_mean(status: int, code: str, error: 
                 pass
         assert code in str(raised.value)
         assert getattr(raised.value, "status", status) == status
+        assert getattr(raised.value, "code", code) == code
 
 
 @pytest.mark.parametrize(("value", "wait_s"), [("7", 7.0), ("999999999", 86400.0), ("-1", None), ("soon", None)])

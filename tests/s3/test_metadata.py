@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from addon.s3.errors import S3Error
 from addon.s3.metadata import (
     NotAnObject,
+    headers_for_upload,
     headers_from_origin,
     new_object_headers,
     without_aws_chunked,
@@ -208,6 +209,34 @@ KEPT = {
     "x-amz-server-side-encryption": "AES256",
     "x-amz-website-redirect-location": "/x",
 }
+
+
+def test_an_upload_says_what_an_uploader_may_say() -> None:
+    only_the_origin = {
+        "x-amz-version-id": "v1",
+        "x-amz-expiration": "soon",
+        "x-amz-object-lock-mode": "COMPLIANCE",
+        "x-amz-tagging-count": "2",
+        "x-rgw-object-type": "Normal",
+    }
+    given = {name: value for name, value in KEPT.items() if name not in only_the_origin}
+    assert headers_for_upload(KEPT | only_the_origin) == given
+    collected = new_object_headers(list(headers_for_upload(given).items()))
+    assert dict(collected.stored) == given, "and they make the same object"
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"x-amz-storage-class": "STANDARD"},
+        {"x-amz-storage-class": "GLACIER"},
+        {"x-amz-storage-class": "ARCTIC"},
+        {"x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-aws-kms-key-id": "k"},
+        {"x-amz-server-side-encryption-customer-algorithm": "AES256"},
+    ],
+)
+def test_archive_tiers_and_keys_of_somebodys_own_are_not_asked_for(stored: dict[str, str]) -> None:
+    assert headers_for_upload(stored) == {}
 
 
 def test_a_copy_keeps_what_belongs_to_the_object() -> None:

@@ -13,6 +13,7 @@ from addon.s3.tags import (
     KEY_LENGTH_MAX,
     TAGGING_BYTES_MAX,
     VALUE_LENGTH_MAX,
+    tagging_header,
     tagging_xml,
     tags_as_told,
     tags_from_header,
@@ -38,6 +39,7 @@ def tagging(*pairs: tuple[str, str]) -> bytes:
 @given(tags=tag_sets)
 def test_tags_come_through_a_header_and_through_xml(tags: dict[str, str]) -> None:
     assert tags_from_header("&".join(f"{quote(key, safe='')}={quote_plus(tags[key])}" for key in tags)) == tags
+    assert tags_from_header(tagging_header(tags)) == tags
     written = tagging_xml(tags)
     assert tags_from_xml(written) == tags_as_told(written) == tags
     assert len(written) <= TAGGING_BYTES_MAX

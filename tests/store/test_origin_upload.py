@@ -202,6 +202,7 @@ async def test_what_an_origin_does_not_take_is_left_out_and_said(product: Produc
         x_amz_storage_class="InvalidStorageClass",
         x_amz_server_side_encryption="NotImplemented",
         if_none_match="NotImplemented",
+        x_amz_checksum_crc64nvme="InvalidRequest",
     )
     async with scripted(picky) as (origin, seen):
         record = await record_of(product, "k")
@@ -210,6 +211,7 @@ async def test_what_an_origin_does_not_take_is_left_out_and_said(product: Produc
         "the ACL public-read",
         "the storage class",
         "the encryption AES256",
+        "the checksum",
     ]
     assert seen[-1].body == BODY
     assert base64.b64decode(seen[-1].header("content-md5")) == hashlib.md5(BODY).digest()
