@@ -197,6 +197,9 @@ def export(
     delete: Annotated[bool, typer.Option("--delete", help="Delete there, too, what was deleted here.")] = False,
     prefix: PrefixOption = "",
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="So many objects at once.")] = 4,
+    although_retired: Annotated[
+        bool, typer.Option("--although-retired", help="Write to a retired bucket's origin: to another one, by now.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
     as_json: JsonLinesOption = False,
 ) -> None:
@@ -218,7 +221,7 @@ def export(
         dry_run=dry_run,
         concurrency=concurrency,
     )
-    is_clean = running.run(command.export(settings, order, as_json=as_json))
+    is_clean = running.run(command.export(settings, order, although_retired=although_retired, as_json=as_json))
     raise typer.Exit(0 if is_clean else 1)
 
 

@@ -12,18 +12,24 @@ from addon.commands.progress import Progress
 from addon.config import Config
 from addon.storage import command_storage
 from addon.store.exporter import Ending, Exported, Exporter, ExportOrder
+from addon.store.ports import Origin
 
 # What is said of each key; nothing is said of the others one by one.
 _SAID = frozenset({Ending.KEPT_THEIRS, Ending.FAILED, Ending.STILL_THERE, Ending.DELETED})
 _OF_TOMBSTONES = frozenset({Ending.STILL_THERE, Ending.DELETED, Ending.GONE})
 
 
-async def export(config: Config, order: ExportOrder, *, as_json: bool) -> bool:
-    """Export, report, and sum up; whether nothing failed."""
+async def export(config: Config, order: ExportOrder, *, although_retired: bool, as_json: bool) -> bool:
+    """Export, report, and sum up; whether nothing failed. A retired origin is written to where that is asked for: it may be another
+    bucket by now."""
     async with command_storage(config) as storage:
-        origin = await origin_to_ask(storage.index, storage.origins, order.bucket)
+        origin: Origin | str | None = storage.origins[order.bucket]
+        if origin is None or not although_retired:
+            origin = await origin_to_ask(storage.index, storage.origins, order.bucket)
         if isinstance(origin, str):
-            raise fail(f"{origin}: there is nowhere to write to")
+            raise fail(
+                f"{origin}. Where [buckets.origin] names the bucket to be written to, --although-retired writes to it"
+            )
         exporter = Exporter(storage.store, storage.index, origin, order)
         progress = Progress("export", expected=await exporter.expected(), as_json=as_json)
 
