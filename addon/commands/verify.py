@@ -137,7 +137,7 @@ def summary_lines(order: VerifyOrder, tally: Tally, seed: int, *, stopped: bool)
         f"{tally.changed} changed meanwhile and were left out"
     ]
     if tally.bytes_read:
-        lines.append(f"{size_text(tally.bytes_read)} were read back from Telegram and hashed")
+        lines.append(f"{size_text(tally.bytes_read)} were read back from Telegram and have their hashes")
     if order.share < 1.0:
         lines.append(f"a sample of {order.share:.4%}; --seed {seed} draws the same one again")
     if tally.repaired:

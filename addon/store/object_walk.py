@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TypeVar
 
 from addon.store.migration import MigrationIndex
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 async def objects_of(
     migration: MigrationIndex, bucket: str, *, prefix: str = "", provenance: Provenance | None = None
-) -> AsyncIterator[ObjectRecord]:
+) -> AsyncGenerator[ObjectRecord, None]:
     """All objects below the prefix, of one provenance or of any, in UTF-8 byte order, without their extents. What is written on the
     way may be among them or not."""
     after = ""
@@ -29,7 +29,7 @@ async def objects_of(
         after = page[-1].key
 
 
-async def tombstones_of(migration: MigrationIndex, bucket: str, *, prefix: str = "") -> AsyncIterator[Tombstone]:
+async def tombstones_of(migration: MigrationIndex, bucket: str, *, prefix: str = "") -> AsyncGenerator[Tombstone, None]:
     """All tombstones below the prefix, likewise."""
     after = ""
     while page := await migration.tombstones_after(bucket, prefix=prefix, after=after, limit=PAGE_ROWS):
@@ -38,7 +38,7 @@ async def tombstones_of(migration: MigrationIndex, bucket: str, *, prefix: str =
         after = page[-1].key
 
 
-async def for_each(items: AsyncIterator[T], work: Callable[[T], Awaitable[None]], *, concurrency: int) -> None:
+async def for_each(items: AsyncGenerator[T, None], work: Callable[[T], Awaitable[None]], *, concurrency: int) -> None:
     """`work` for each item, so many at once; items are taken when there is room for them. The first failure ends it."""
     taking = asyncio.Lock()
 
@@ -58,3 +58,4 @@ async def for_each(items: AsyncIterator[T], work: Callable[[T], Awaitable[None]]
         for task in workers:
             task.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
+        await items.aclose()

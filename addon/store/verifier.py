@@ -11,9 +11,10 @@ The rules:
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -84,7 +85,7 @@ class VerifyOrder:
 
 @dataclass(slots=True)
 class Tally:
-    """How many objects came to which end. `compared` are those that equal or differ."""
+    """How many objects came to which end. `compared` are those that equal or differ; `bytes_read` were read back and are right."""
 
     equal: int = 0
     differed: int = 0
@@ -148,22 +149,22 @@ class Verifier:
         whole = not self.order.prefix and self.order.share >= 1.0
         return whole and self.origin is not None and not self.tally.not_compared
 
-    async def _chosen(self) -> AsyncIterator[ObjectRecord]:
+    async def _chosen(self) -> AsyncGenerator[ObjectRecord, None]:
         """The objects, or a sample of them: of those that are left each has the same chance (Knuth, The Art of Computer Programming
         2, 3.4.2, algorithm S), so it is as large as was asked for, and a seed draws the same one again."""
         whole = await self.migration.objects_amount(
             self.order.bucket, prefix=self.order.prefix, provenance=self._provenance
         )
         wanted, left = math.ceil(whole.objects * self.order.share), whole.objects
-        async for record in objects_of(
-            self.migration, self.order.bucket, prefix=self.order.prefix, provenance=self._provenance
-        ):
-            if self.order.share >= 1.0:
-                yield record
-            elif self.chance.random() * max(left, 1) < wanted:
-                wanted -= 1
-                yield record
-            left -= 1
+        objects = objects_of(self.migration, self.order.bucket, prefix=self.order.prefix, provenance=self._provenance)
+        async with contextlib.aclosing(objects):
+            async for record in objects:
+                if self.order.share >= 1.0:
+                    yield record
+                elif self.chance.random() * max(left, 1) < wanted:
+                    wanted -= 1
+                    yield record
+                left -= 1
 
     async def _verify(self, record: ObjectRecord, told: Callable[[Finding], None]) -> None:
         finding = Finding(record, Outcome.CHANGED)
@@ -217,7 +218,7 @@ class Verifier:
             raise SourceChanged("the object was replaced")
         parts = await self.store.index.object_parts(current) if current.parts_count else ()
         differences = await byte_differences(self.store, current, parts)
-        self.tally.bytes_read += current.size
+        self.tally.bytes_read += 0 if differences else current.size
         return differences
 
     async def _repaired(self, finding: Finding) -> Finding:

@@ -20,7 +20,7 @@ async def test_a_clean_bucket_ends_with_0_and_says_so(product: Product, origin_s
     assert (done.status, done.err) == (0, "")
     assert done.lines[-2:] == [
         "images: 2 compared, 2 equal, 0 differ, 0 could not be compared, 0 changed meanwhile and were left out",
-        "97.7 KiB were read back from Telegram and hashed",
+        "97.7 KiB were read back from Telegram and have their hashes",
     ]
     assert done.lines[-3].startswith("verify: 2/2 objects, 97.7 KiB of 97.7 KiB, ")
     status = await tgstore("status", IMAGES, cwd=product.folder)

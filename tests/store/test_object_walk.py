@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import pytest
 
@@ -12,7 +12,7 @@ from addon.store.object_walk import for_each, objects_of, tombstones_of
 from tests.service.product import IMAGES, Product
 
 
-async def numbers(count: int) -> AsyncIterator[int]:
+async def numbers(count: int) -> AsyncGenerator[int, None]:
     for number in range(count):
         yield number
 
