@@ -62,7 +62,7 @@ class ImportList:
             uploaded_at_s = time_s(row.time)
         except NotOurs as reason:
             return self._dropped(row.url, str(reason))
-        except ValueError:
+        except NotATime:
             return self._dropped(row.url, "its time is neither seconds, milliseconds nor an ISO 8601 date")
         self.with_queries += found.has_more
         return self._put(Link(found.bucket, found.key, row.url, row.file_id, uploaded_at_s))
@@ -102,20 +102,31 @@ def _storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\x00", "?")
 
 
+class NotATime(Exception):
+    """A value that says no time which an object could have."""
+
+
 def time_s(value: Any) -> int | None:
     """Whole UNIX seconds of a column's value: a number of seconds or milliseconds (also as text), or an ISO 8601 date, which is UTC
-    where it names no zone. None for NULL and the empty text. Raises ValueError for anything else."""
+    where it names no zone. None for NULL and the empty text. Raises `NotATime` for anything else."""
     if value is None or value == "":
         return None
+    try:
+        seconds = _seconds(value)
+    except (ValueError, OverflowError):
+        raise NotATime from None
+    if not 0 <= seconds <= TIME_S_MAX:
+        raise NotATime
+    return int(seconds)
+
+
+def _seconds(value: Any) -> float:
     if isinstance(value, str):
         try:
             value = float(value)
         except ValueError:
             at = datetime.fromisoformat(value.strip())
-            value = (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
+            return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
     if not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError("this is no time")
-    seconds = int(value / 1000) if value > SECONDS_MAX else int(value)
-    if not 0 <= seconds <= TIME_S_MAX:
-        raise ValueError("this time is too early or too late")
-    return seconds
+        raise NotATime
+    return value / 1000 if value > SECONDS_MAX else value
