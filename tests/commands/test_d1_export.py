@@ -211,6 +211,8 @@ def test_a_file_whose_log_is_not_in_it_yet_is_refused_with_what_to_do(tmp_path: 
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     assert links_of(path) == [("https://h/a", "F1")]
     connection.close()
+    assert links_of(path) == [("https://h/a", "F1")]
+    assert os.listdir(tmp_path) == ["d1.sqlite"], "no log is begun for reading it"
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,7 @@ async def test_an_answer_with_another_file_is_not_taken_and_its_message_goes(tmp
             {"kind": "drop_field", "path": "document.file_unique_id", "value": "AnotherFile"}, method="sendDocument"
         )
         document = await world.documents.known_files.send_again(found, document_id="d", caption="c")
+        assert document.file_unique_id == found.file_unique_id
         assert len(world.messages()) == before + 1
         assert world.holds(document, CONTENT)
 
