@@ -324,7 +324,21 @@ async def test_ended_in_the_middle_and_run_again_everything_is_there_once(
     assert (await product.index.counts(ALONE))["objects"] == 12
     assert product.sends() == 24, "each was sent again once"
     assert await product.garbage() == set()
-    assert [path.name for path in product.folder.glob("spool/import-*") if how == signal.SIGINT] == []
+    assert list((product.folder / "spool").glob("import-*")) == [], "what a killed import left is cleared away"
+
+
+async def test_an_import_that_is_stopped_while_it_reads_its_export_leaves_nothing(product: Product) -> None:
+    tables = ", ".join(f"(SELECT {number} UNION ALL SELECT 2 UNION ALL SELECT 3)" for number in range(30))
+    path = product.folder / "endless.sql"
+    path.write_text(f"CREATE TABLE media (url, fileId);\nINSERT INTO media SELECT 1, 1 FROM {tables};\n")
+    process = await started(product, path)
+    await eventually(lambda: list(product.folder.glob("spool/import-*/import-*/dump.db")))
+    beside = await imported(product, dump(product.folder, [("https://alone.test/k", await sent(product, PICTURE))]))
+    assert beside.status == 0
+    assert len(list(product.folder.glob("spool/import-*"))) == 1, "that of an import under way is left alone"
+    process.send_signal(signal.SIGINT)
+    assert (await ended(process)).status == 130
+    assert list((product.folder / "spool").glob("import-*")) == []
 
 
 async def test_a_telegram_that_is_away_ends_the_import_and_it_goes_on_later(
