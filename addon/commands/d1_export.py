@@ -40,7 +40,6 @@ _CARRIED_OUT = {
     sqlite3.SQLITE_DELETE,
 }
 _PASSED_OVER = {
-    sqlite3.SQLITE_CREATE_INDEX,
     sqlite3.SQLITE_CREATE_TRIGGER,
     sqlite3.SQLITE_CREATE_VIEW,
     sqlite3.SQLITE_DROP_INDEX,
@@ -242,6 +241,10 @@ class _Dump:
         """The authorizer: https://www.sqlite.org/c3ref/c_alter_table.html names the actions and what comes with each."""
         if action in _CARRIED_OUT:
             return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_CREATE_INDEX:
+            # A table without the index of its own primary key would be broken; all other indexes are for others.
+            own = (first or "").startswith("sqlite_autoindex_")
+            return sqlite3.SQLITE_OK if own else sqlite3.SQLITE_IGNORE
         if action in _PASSED_OVER:
             return sqlite3.SQLITE_IGNORE
         if action == sqlite3.SQLITE_INSERT:

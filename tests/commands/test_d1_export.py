@@ -103,6 +103,27 @@ def test_what_sqlite_dumps_is_read_as_it_was(tmp_path: Path, rows: list[tuple[An
     database.close()
 
 
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "url TEXT PRIMARY KEY, fileId TEXT",
+        "url TEXT PRIMARY KEY, fileId TEXT) WITHOUT ROWID --",
+        "url TEXT UNIQUE, fileId TEXT NOT NULL, PRIMARY KEY (fileId, url)",
+        "id INTEGER PRIMARY KEY AUTOINCREMENT, url TEXT NOT NULL UNIQUE CHECK (length(url) > 1), fileId TEXT",
+        "url TEXT, fileId TEXT, host TEXT GENERATED ALWAYS AS (substr(url, 9)) STORED",
+        "url TEXT, fileId TEXT REFERENCES files(id) ON DELETE CASCADE, at INTEGER DEFAULT (unixepoch())",
+        "url TEXT, fileId TEXT) STRICT --",
+    ],
+)
+def test_tables_may_be_defined_in_any_way(tmp_path: Path, definition: str) -> None:
+    rows = [(f"https://h/{number:04}", f"F{number}") for number in range(300)]
+    inserts = "".join(f"INSERT INTO media (url, fileId) VALUES ('{url}', '{file_id}');\n" for url, file_id in rows)
+    path = written(tmp_path, f"CREATE TABLE media ({definition}\n);\n{inserts}CREATE INDEX i ON media(fileId, url);\n")
+    if definition.endswith("--"):
+        path.write_text(path.read_text().replace("\n);", "\n;", 1))
+    assert links_of(path) == rows
+
+
 DENIED = {
     "ATTACH DATABASE '{away}' AS away; CREATE TABLE away.x(y);": "open another file",
     "VACUUM INTO '{away}';": "open another file",
