@@ -78,7 +78,9 @@ def test_without_a_configuration_it_says_what_to_do(tmp_path: Path) -> None:
     assert "config.example.toml" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["standin", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["check", "--help"], ["standin", "--help"], ["import", "d1", "--help"]]
+)
 def test_help_suffices(arguments: list[str], tmp_path: Path) -> None:
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 0

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from addon.index.sql_index import SqlIndex
 from addon.store.records import BLOCK_BYTES, ObjectRecord, Tombstone
 from tests.commands.import_lab import Row, dump, ended, imported, sent, sqlite_file, started
 from tests.service.fixtures import OriginServer
@@ -279,6 +280,16 @@ async def test_an_origin_that_does_not_answer_says_nothing_about_its_keys(
     done = await imported(product, path)
     assert (done.status, done.summary["not_taken"]) == (1, 1)
     assert await product.state("k") is None
+
+
+async def test_a_retired_origin_is_not_asked(product: Product) -> None:
+    assert isinstance(product.index, SqlIndex)
+    assert await product.index.retire(IMAGES, now_s=0, leave_skipped=False)
+    product.origin.down = True
+    path = dump(product.folder, [("https://images.test/k", await sent(product, PICTURE))])
+    done = await imported(product, path)
+    assert (done.status, done.summary["taken"]) == (0, 1)
+    assert product.origin.requests == []
 
 
 async def test_a_dry_run_says_what_would_be_and_changes_nothing(product: Product) -> None:
