@@ -145,9 +145,10 @@ class Cors:
         return learnt
 
     async def _ask(self, bucket: str) -> Sequence[CorsRule]:
-        """The origin's rules; none where it has none, or does not tell us. Raises `OriginUnavailable`."""
-        origin = self._origins[bucket]
-        assert origin is not None  # noqa: S101 -- only buckets with an origin are asked about
+        """The origin's rules; none where it has none, does not tell us, or was retired. Raises `OriginUnavailable`."""
+        origin = self._origins.get(bucket)
+        if origin is None:
+            return ()
         async with origin.send(OriginRequest("GET", "", "cors", [])) as answer:
             if answer.status >= 500 or answer.status == HTTPStatus.TOO_MANY_REQUESTS:
                 raise OriginUnavailable(f"the origin answered {answer.status}")

@@ -191,6 +191,8 @@ class Forwarder:
         on_answer: Callable[[OriginResponse], None] | None = None,
     ) -> Answer:
         origin = self._origins.get(call.bucket.name)
+        if origin is None and call.bucket.origin is not None:
+            raise S3Error("ServiceUnavailable", "The origin was retired a moment ago.", headers={"Retry-After": "1"})
         if origin is None:
             raise S3Error("NotImplemented", f"{call.target.operation.value} needs an origin, and this bucket has none.")
         request = OriginRequest(

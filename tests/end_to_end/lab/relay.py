@@ -50,13 +50,15 @@ PASS = Step()
 class Relay:
     """The relay, listening; ``origin`` is what the product is told to be in front of.
 
-    ``down``: nobody answers. ``trouble`` is what every request suffers that is not scripted.
+    ``down``: nobody answers. ``trouble`` is what every request suffers that is not scripted. ``connections`` counts those that
+    were made, whether or not anything was asked.
     """
 
     to: Origin
     down: bool = False
     trouble: Step = PASS
     seen: list[Seen] = field(default_factory=list)
+    connections: int = 0
     held: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def __post_init__(self) -> None:
@@ -96,6 +98,10 @@ def key_of(target: str) -> str:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     relay: Relay
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.relay.connections += 1
+        super().process_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Connections break here on purpose; what matters is what the other side makes of it."""
