@@ -11,6 +11,7 @@ from moto.server import ThreadedMotoServer
 
 from addon.checks import check_all
 from addon.config import Config, load_config
+from addon.index.sql_index import open_index
 from addon.standin.server import StandIn
 from addon.store.probe import ProbeResult
 from tests.service.fixtures import OriginServer
@@ -113,6 +114,17 @@ async def test_without_writes_nothing_is_sent_to_telegram(
 ) -> None:
     assert failures(await check_all(settings(tmp_path, standin, origin), telegram_writes=False)) == []
     assert await messages(standin) == []
+
+
+async def test_a_retired_origin_is_not_asked(tmp_path: Path, standin: StandIn, origin: OriginServer) -> None:
+    config = settings(tmp_path, standin, origin, endpoint="http://127.0.0.1:9")
+    index = await open_index(config.index.url)
+    await index.retire("images", now_s=1.0, leave_skipped=False)
+    await index.close()
+    results = await check_all(config, telegram_writes=False)
+    assert failures(results) == []
+    told = [result.detail for result in results if "origin of bucket images" in result.subject]
+    assert told == ["retired: it is not asked any more"]
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,11 @@ class Product:
         found = self.origin.s3().get_object(Bucket=self.name(number), Key=key)
         return found["Body"].read(), object_headers(found["ResponseMetadata"]["HTTPHeaders"])
 
+    def tags(self, number: int, key: str) -> dict[str, str]:
+        """The tags of the origin's object."""
+        found = self.origin.s3().get_object_tagging(Bucket=self.name(number), Key=key)["TagSet"]
+        return {tag["Key"]: tag["Value"] for tag in found}
+
 
 @pytest.fixture(scope="module")
 def product(launch: Callable[..., Any], standin: Standin, rgw: Origin, new_bucket: Callable[[Origin], str]) -> Any:
@@ -176,8 +181,12 @@ def test_writes_go_to_both_or_fail(product: Product) -> None:
         for header in ("etag", "content-type", "cache-control", "content-disposition", "x-amz-meta-owner"):
             assert headers.get(header) == ours.get(header), (key, header)
     assert product.there(BOTH, "large")[1]["etag"].endswith('-2"')
-    tags = product.origin.s3().get_object_tagging(Bucket=name, Key="k")["TagSet"]
-    assert sorted((tag["Key"], tag["Value"]) for tag in tags) == [("a", "1"), ("b", "2")]
+    assert product.tags(BOTH, "k") == {"a": "1", "b": "2"}
+    s3.put_object_tagging(Bucket=name, Key="k", Tagging={"TagSet": [{"Key": "c", "Value": "3"}]})
+    s3.put_object_acl(Bucket=name, Key="k", ACL="public-read")
+    assert product.tags(BOTH, "k") == {"c": "3"}
+    anybody = request(replace(target, endpoint=product.origin.endpoint), "GET", "k", signed=False)
+    assert anybody.content == PICTURE
     product.relay.down = True
     assert request(target, "PUT", "k", body=b"later").status_code == 503
     assert request(target, "DELETE", "k").status_code == 503
@@ -191,6 +200,43 @@ def test_writes_go_to_both_or_fail(product: Product) -> None:
     asked = len(product.relay.asked("PUT", "k"))
     assert request(target, "PUT", "k", body=b"here alone").status_code == 200
     assert len(product.relay.asked("PUT", "k")) == asked
+
+
+def test_writes_go_to_the_origin_alone(product: Product) -> None:
+    """Ceph RGW verifies every signature and checksum of what is forwarded signed anew."""
+    target = product.tgstore.target(PASSING)
+    name, s3 = target.bucket, s3_client(target)
+    for key in ("tagged", "source", "gone"):
+        s3.put_object(Bucket=name, Key=f"alone/{key}", Body=PICTURE, ContentType="image/png")
+    uploads = len(product.standin.uploads())
+    product.use(PASSING, writes=Writes.ORIGIN)
+    s3.put_object(
+        Bucket=name, Key="alone/new", Body=PICTURE, ContentType="image/png", Metadata={"a": "b"}, Tagging="a=1"
+    )
+    s3.put_object_tagging(Bucket=name, Key="alone/tagged", Tagging={"TagSet": [{"Key": "c", "Value": "3"}]})
+    s3.copy_object(Bucket=name, Key="alone/copy", CopySource={"Bucket": name, "Key": "alone/source"})
+    s3.copy_object(Bucket=name, Key="alone/copy-there", CopySource={"Bucket": name, "Key": "alone/new"})
+    large = PICTURE * (6_000_000 // len(PICTURE) + 1)
+    parts = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
+    s3.upload_fileobj(_file(large), name, "alone/large", Config=parts)
+    s3.delete_objects(Bucket=name, Delete={"Objects": [{"Key": "alone/gone"}]})
+    assert len(product.standin.uploads()) == uploads
+    for key, body in (
+        ("new", PICTURE),
+        ("tagged", PICTURE),
+        ("copy", PICTURE),
+        ("copy-there", PICTURE),
+        ("large", large),
+    ):
+        content, headers = product.there(PASSING, f"alone/{key}")
+        here = s3.get_object(Bucket=name, Key=f"alone/{key}")
+        assert content == body == here["Body"].read(), key
+        assert headers["etag"] == here["ETag"]
+    assert product.there(PASSING, "alone/copy")[1]["content-type"] == "image/png"
+    assert product.there(PASSING, "alone/new")[1]["x-amz-meta-a"] == "b"
+    assert (product.tags(PASSING, "alone/new"), product.tags(PASSING, "alone/tagged")) == ({"a": "1"}, {"c": "3"})
+    assert request(target, "GET", "alone/gone").status_code == 404
+    product.use(PASSING)
 
 
 async def _with_index(product: Product, work: Callable[[SqlIndex], Any]) -> Any:
