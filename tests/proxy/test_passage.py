@@ -15,12 +15,8 @@ from tests.service.written import no_marks, use
 
 
 @pytest.fixture
-async def passing(product: Product, origin_server: OriginServer) -> Product:  # noqa: F811 -- the fixtures
-    """In passthrough, with `written` here alone and `moved` as a copy."""
-    origin_server.put("moved", b"x")
-    await product.send("GET", "moved")
-    await product.copied("moved")
-    assert (await product.send("PUT", "written", body=b"ours")).status_code == 200
+async def passing(product: Product) -> Product:  # noqa: F811 -- the fixture
+    """In passthrough."""
     use(product, mode="passthrough")
     return product
 
@@ -32,31 +28,42 @@ async def begun(product: Product, method: str, key: str, query: str = "") -> Pas
     return await product.gateway._passages.begin(routing, method)
 
 
-@pytest.mark.parametrize(
-    ("method", "query", "status", "body", "kept"),
-    [
-        ("PUT", "", 200, b"", set()),
-        ("DELETE", "", 204, b"", set()),
-        ("POST", "uploadId=u", 200, b"<CompleteMultipartUploadResult/>", set()),
-        ("POST", "uploadId=u", 200, b"  <Error><Code>InternalError</Code></Error>", {"written", "moved"}),
-        ("PUT", "", 403, b"", {"written", "moved"}),
-        ("PUT", "", None, b"", {"written"}),
-        ("PUT", "tagging", 200, b"", {"written"}),
-        ("PUT", "acl", 200, b"", {"written"}),
-        ("DELETE", "versionId=v", 204, b"", {"written"}),
-        ("PUT", "partNumber=1&uploadId=u", 200, b"", {"written", "moved"}),
-    ],
-)
-async def test_what_is_held_after_a_write_past_us(
-    passing: Product, method: str, query: str, status: int | None, body: bytes, kept: set[str]
+WRITES: list[tuple[str, str, int | None, bytes, set[str]]] = [
+    ("PUT", "", 200, b"", set()),
+    ("DELETE", "", 204, b"", set()),
+    ("POST", "uploadId=u", 200, b"<CompleteMultipartUploadResult/>", set()),
+    ("POST", "uploadId=u", 200, b"  <Error><Code>InternalError</Code></Error>", {"written", "moved"}),
+    ("PUT", "", 403, b"", {"written", "moved"}),
+    ("PUT", "", None, b"", {"written"}),
+    ("PUT", "tagging", 200, b"", {"written"}),
+    ("PUT", "acl", 200, b"", {"written"}),
+    ("DELETE", "versionId=v", 204, b"", {"written"}),
+    ("PUT", "partNumber=1&uploadId=u", 200, b"", {"written", "moved"}),
+]
+
+
+async def test_what_is_held_after_each_write_past_us(
+    product: Product,  # noqa: F811 -- the fixtures
+    origin_server: OriginServer,  # noqa: F811
 ) -> None:
-    for key in ("written", "moved"):
-        passage = await begun(passing, method, key, query)
-        assert passage is not None
-        await passing.gateway._passages.end(passage, status, body)
-    held = {key for key in ("written", "moved") if isinstance(await passing.state(key), ObjectRecord)}
-    assert held == kept
-    assert await no_marks(passing.index)
+    """`written` is here alone, `moved` a copy."""
+    for number in range(len(WRITES)):
+        origin_server.put(f"moved-{number}", b"x")
+        await product.send("GET", f"moved-{number}")
+        assert (await product.send("PUT", f"written-{number}", body=b"ours")).status_code == 200
+    for number in range(len(WRITES)):
+        await product.copied(f"moved-{number}")
+    use(product, mode="passthrough")
+    for number, (method, query, status, body, kept) in enumerate(WRITES):
+        for name in ("written", "moved"):
+            passage = await begun(product, method, f"{name}-{number}", query)
+            assert passage is not None
+            await product.gateway._passages.end(passage, status, body)
+        held = {
+            name for name in ("written", "moved") if isinstance(await product.state(f"{name}-{number}"), ObjectRecord)
+        }
+        assert (method, query, status, held) == (method, query, status, kept)
+    assert await no_marks(product.index)
 
 
 async def test_reads_in_passthrough_ask_no_index_and_order_no_copy(
