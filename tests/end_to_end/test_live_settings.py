@@ -32,6 +32,25 @@ PASSING, RETIRED, BOTH = 0, 1, 2
 PICTURE = png(40)
 
 
+# In the stead of mitmproxy's console: runs what stands in the file `ask` of mitmdump's folder.
+CONSOLE = """
+import asyncio
+from pathlib import Path
+
+from mitmproxy import ctx
+
+def running():
+    global task
+    task = asyncio.ensure_future(answer())
+
+async def answer():
+    while not Path("ask").exists():
+        await asyncio.sleep(0.05)
+    Path("answer.new").write_text(ctx.master.commands.execute(Path("ask").read_text()))
+    Path("answer.new").rename("answer")
+"""
+
+
 class Product:
     """The product, the relay to its origin and the origin. Clients sign with keys that the origin knows too, as after a DNS
     repoint."""
@@ -64,13 +83,21 @@ class Product:
 
 
 @pytest.fixture(scope="module")
-def product(launch: Callable[..., Any], standin: Standin, rgw: Origin, new_bucket: Callable[[Origin], str]) -> Any:
+def product(
+    launch: Callable[..., Any],
+    standin: Standin,
+    rgw: Origin,
+    new_bucket: Callable[[Origin], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Any:
     relay = Relay(rgw)
     buckets = [
         Bucket(new_bucket(rgw), relay.origin, access_key_id=rgw.access_key_id, secret_access_key=rgw.secret_access_key)
         for _ in range(3)
     ]
-    yield Product(launch(Tgstore, standin, buckets), relay, standin, rgw)
+    console = tmp_path_factory.mktemp("console") / "console.py"
+    console.write_text(CONSOLE)
+    yield Product(launch(Tgstore, standin, buckets, options=("-s", str(console))), relay, standin, rgw)
     relay.stop()
 
 
@@ -237,6 +264,17 @@ def test_writes_go_to_the_origin_alone(product: Product) -> None:
     assert (product.tags(PASSING, "alone/new"), product.tags(PASSING, "alone/tagged")) == ({"a": "1"}, {"c": "3"})
     assert request(target, "GET", "alone/gone").status_code == 404
     product.use(PASSING)
+
+
+def test_mitmproxys_own_command_says_where_a_bucket_stands(product: Product) -> None:
+    folder = product.tgstore.folder
+    request(product.tgstore.target(PASSING), "PUT", "one-more", body=b"x")
+    (folder / "ask.new").write_text(f"tgstore.status {product.name(PASSING)}")
+    (folder / "ask.new").rename(folder / "ask")
+    wait_for((folder / "answer").exists, LIMIT_S, "the command is answered")
+    lines = (folder / "answer").read_text().splitlines()
+    assert lines[0] == f"bucket {product.name(PASSING)}"
+    assert any(line.startswith("  written here") and not line.endswith(" 0 (0 B)") for line in lines)
 
 
 async def _with_index(product: Product, work: Callable[[SqlIndex], Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ async def test_where_the_origin_cannot_be_reached_a_copy_stays_too(
     await both.copied("k")
     origin = both.store._origins[IMAGES]
     assert origin is not None
-    monkeypatch.setattr(origin.address.__class__, "port", 1, raising=False)
+    monkeypatch.setattr(origin, "address", replace(origin.address, port=1))  # type: ignore[attr-defined]
     assert (await both.send("PUT", "k", body=b"later")).status_code == 503
     monkeypatch.undo()
     state = await both.state("k")
