@@ -14,6 +14,7 @@ from addon.config import Bucket, Config
 from addon.index.sql_index import open_index
 from addon.origin.client import S3Origin
 from addon.origin.probe import probe as probe_origin
+from addon.store.own_connections import OwnConnections
 from addon.store.ports import IndexUnavailable
 from addon.store.probe import ProbeResult
 from addon.telegram.probe import probe as probe_telegram
@@ -81,8 +82,8 @@ async def _check_origin(bucket: Bucket) -> Sequence[ProbeResult]:
         await origin.close()
 
 
-def make_origin(bucket: Bucket) -> S3Origin | None:
-    """The client of a configured bucket's origin."""
+def make_origin(bucket: Bucket, own: OwnConnections | None = None) -> S3Origin | None:
+    """The client of a configured bucket's origin; `own` counts its connections."""
     settings = bucket.origin
     if settings is None:
         return None
@@ -94,6 +95,7 @@ def make_origin(bucket: Bucket) -> S3Origin | None:
         addressing=settings.addressing,
         access_key_id=settings.access_key_id.get_secret_value() if settings.access_key_id is not None else None,
         secret_access_key=secret.get_secret_value() if secret is not None else None,
+        own=own,
     )
 
 

@@ -12,7 +12,9 @@ from addon.checks import check_all
 from addon.config import Bucket as ConfiguredBucket
 from addon.config import Config
 from addon.proxy.gateway import Gateway
+from addon.proxy.loops import LoopGuard
 from addon.proxy.passage import Passages
+from addon.proxy.resolving import judge_resolved_addresses
 from addon.proxy.switch import Switch
 from addon.s3.address import origin_address
 from addon.s3.bucket_answers import DEFAULT_REGION, PLAIN_BUCKET_QUESTIONS
@@ -67,6 +69,7 @@ async def compose(config: Config) -> Gateway:
         index, origins, store = storage.index, storage.origins, storage.store
         retirements = Retirements(index, policies)
         await retirements.learn()
+        stack.callback(judge_resolved_addresses(asyncio.get_running_loop(), storage.addresses_of))
         cut_off = await index.resolve_cut_off_origin_writes()
         if cut_off:
             logger.warning(
@@ -79,7 +82,8 @@ async def compose(config: Config) -> Gateway:
         )
         freshness.start()
         stack.push_async_callback(freshness.stop)
-        gateway = _gateway(config, policies, directory, store, origins, copier, freshness, stack)
+        loops = LoopGuard(directory, origins, storage.own_connections)
+        gateway = _gateway(config, policies, directory, store, origins, copier, freshness, loops, stack)
         retirements.start()
         stack.push_async_callback(retirements.stop)
         expiry = UploadExpiry(store, expire_after_s=config.multipart.expire_after_s)
@@ -109,6 +113,7 @@ def _gateway(
     origins: Mapping[str, Origin | None],
     copier: Copier,
     freshness: Freshness,
+    loops: LoopGuard,
     stack: AsyncExitStack,
 ) -> Gateway:
     absent = AbsentKeys(_of_bucket(directory, lambda bucket: bucket.negative_ttl_s))
@@ -176,6 +181,7 @@ def _gateway(
         take_over=lambda found: _take_over(policies, found),
         freshness=freshness,
         absent=absent,
+        loops=loops,
     )
 
 

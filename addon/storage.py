@@ -21,6 +21,8 @@ from addon.origin.client import S3Origin
 from addon.store.cache import DiskCache, MemoryCache
 from addon.store.copier import CopyLimits
 from addon.store.object_store import ObjectStore
+from addon.store.origin_addresses import OriginAddresses
+from addon.store.own_connections import OwnConnections
 from addon.store.policies import BucketPolicies, LiveOrigins
 from addon.store.ports import Index, IndexUnavailable
 from addon.store.reader import Admission, Reader
@@ -35,13 +37,20 @@ COMMAND_MEMORY_BYTES_MAX = 64 << 20
 
 @dataclass(frozen=True)
 class Storage:
-    """What is open: the index, each bucket's origin (None where it has none), the documents in Telegram, and the store on top of
-    them."""
+    """What is open: the index, each bucket's origin (None where it has none), the documents in Telegram, the store on top of them,
+    and the connections that the origins' clients have."""
 
     index: SqlIndex
     origins: Mapping[str, S3Origin | None]
     documents: TelegramDocuments
     store: ObjectStore
+    own_connections: OwnConnections
+
+    def addresses_of(self, host: str) -> OriginAddresses | None:
+        """To where a host may lead that is an origin's; None for any other."""
+        return next(
+            (one.addresses for one in self.origins.values() if one is not None and one.address.host == host), None
+        )
 
 
 async def open_storage(config: Config, stack: AsyncExitStack, policies: BucketPolicies) -> Storage:
@@ -83,7 +92,8 @@ async def _open(
     stack.push_async_callback(index.close)
     documents = _documents(config, index)
     stack.push_async_callback(documents.close)
-    configured = {bucket.name: make_origin(bucket) for bucket in config.buckets}
+    own = OwnConnections()
+    configured = {bucket.name: make_origin(bucket, own) for bucket in config.buckets}
     for origin in configured.values():
         if origin is not None:
             stack.push_async_callback(origin.close)
@@ -91,7 +101,7 @@ async def _open(
     reader = Reader(documents, memory, disk, admission)
     store = ObjectStore(index=index, documents=documents, reader=reader, origins=origins, spool_dir=spool_dir)
     await asyncio.to_thread(store.open)
-    return Storage(index, origins, documents, store)
+    return Storage(index, origins, documents, store, own)
 
 
 def _documents(config: Config, index: Index) -> TelegramDocuments:

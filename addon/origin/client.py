@@ -1,7 +1,8 @@
 """The HTTP client of one bucket's origin.
 
-It speaks through httpx's transport, below httpx's client: so there is no redirect, no cookie, no header that was not asked for, no
-line in a log with a URL, and the request target goes out as the bytes that were signed.
+It speaks through httpcore, the layer below httpx's client: so there is no redirect, no cookie, no header that was not asked for, no
+line in a log with a URL, the request target goes out as the bytes that were signed, and each connection goes to an address that was
+looked at (`connections.py`).
 """
 
 from __future__ import annotations
@@ -10,20 +11,25 @@ import contextlib
 import functools
 import re
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Literal
 
+import httpcore
 import httpx
 
+from addon.origin.connections import OriginConnections
 from addon.origin.signing import EMPTY_SHA256, UNSIGNED_PAYLOAD, Signer, WireRequest, wire_request
 from addon.s3.address import origin_address
 from addon.s3.keys import encode_key
 from addon.s3.metadata import NotAnObject, headers_from_origin
+from addon.store.origin_addresses import OriginAddresses
+from addon.store.own_connections import OwnConnections
 from addon.store.ports import (
     OriginChanged,
+    OriginIsOurselves,
     OriginRefused,
     OriginRequest,
     OriginResponse,
@@ -91,11 +97,14 @@ class S3Origin:
         access_key_id: str | None = None,
         secret_access_key: str | None = None,
         limits: OriginLimits | None = None,
+        own: OwnConnections | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         if (access_key_id is None) != (secret_access_key is None):
             raise ValueError("the origin needs both access_key_id and secret_access_key, or neither")
         self.address = origin_address(endpoint, bucket, addressing)
+        self.addresses = OriginAddresses(self.address.host)
+        self.leads_back = False
         self._now = now
         self._signer = None
         if access_key_id is not None and secret_access_key is not None:
@@ -107,17 +116,15 @@ class S3Origin:
             "write": limits.write_timeout_s,
             "pool": limits.connection_wait_s_max,
         }
-        self._transport = httpx.AsyncHTTPTransport(
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=trusted_authorities(),
             http1=True,
             http2=False,
-            trust_env=False,
-            verify=trusted_authorities(),
             retries=0,
-            limits=httpx.Limits(
-                max_connections=limits.connections_max,
-                max_keepalive_connections=limits.idle_connections_max,
-                keepalive_expiry=limits.idle_connection_s_max,
-            ),
+            max_connections=limits.connections_max,
+            max_keepalive_connections=limits.idle_connections_max,
+            keepalive_expiry=limits.idle_connection_s_max,
+            network_backend=OriginConnections(self.addresses, own or OwnConnections()),
         )
 
     @property
@@ -127,20 +134,54 @@ class S3Origin:
 
     @contextlib.asynccontextmanager
     async def send(self, request: OriginRequest) -> AsyncGenerator[OriginResponse, None]:
-        """See `store.ports.Origin.send`. What `request.body` raises passes unchanged, and the origin sees a broken-off request."""
+        """See `store.ports.Origin.send`. What `request.body` raises passes unchanged, and the origin sees a broken-off request.
+
+        Raises `OriginIsOurselves` while `leads_back` is set.
+        """
+        if self.leads_back:
+            raise OriginIsOurselves("the origin leads back to tgstore itself: look at origin.endpoint and at DNS")
         wire = self._wire(request)
-        outgoing = httpx.Request(
+        outgoing = httpcore.Request(
             wire.method,
-            httpx.URL(scheme=self.address.scheme, host=self.address.host, port=self.address.port),
+            httpcore.URL(
+                scheme=self.address.scheme, host=self.address.host, port=self.address.port, target=wire.target
+            ),
             headers=list(wire.headers),
-            stream=_Body(request.body, request.content_length),
-            extensions={"target": wire.target, "timeout": self._timeouts},
+            content=_Body(request.body, request.content_length),
+            extensions={"timeout": self._timeouts},
         )
+        async with self._exchange(outgoing) as answer:
+            yield answer
+
+    async def probe(self, raw_key: str, *, url: str | None = None) -> tuple[int, str | None]:
+        """Ask for a key anonymously, `leads_back` or not: at the origin, or at a URL to which it redirected (which bears nothing of
+        ours, and leads to no address that the origin may not lead to). Status and Location; the body stays unread. Raises
+        `OriginUnavailable`."""
+        wire = wire_request("GET", self.address, raw_key, "", [("accept-encoding", "identity")])
+        try:
+            place = httpcore.URL(
+                scheme=self.address.scheme, host=self.address.host, port=self.address.port, target=wire.target
+            )
+            headers = list(wire.headers)
+            if url is not None:
+                place = httpcore.URL(url)
+                headers = [
+                    (b"host", url.split("/")[2].rpartition("@")[2].encode("ascii")),
+                    *_without_host(wire.headers),
+                ]
+            outgoing = httpcore.Request("GET", place, headers=headers, extensions={"timeout": self._timeouts})
+        except (ValueError, IndexError):
+            raise OriginUnavailable("the origin redirects to what is no URL") from None
+        async with self._exchange(outgoing) as answer:
+            return answer.status, answer.header("location")
+
+    @contextlib.asynccontextmanager
+    async def _exchange(self, outgoing: httpcore.Request) -> AsyncGenerator[OriginResponse, None]:
         with _mapped():
-            answer = await self._transport.handle_async_request(outgoing)
+            answer = await self._pool.handle_async_request(outgoing)
         try:
             async with contextlib.aclosing(_pieces(answer)) as body:
-                yield OriginResponse(answer.status_code, _end_to_end(answer.headers.raw), body)
+                yield OriginResponse(answer.status, _end_to_end(answer.headers), body)
         finally:
             with _mapped():
                 await answer.aclose()
@@ -167,7 +208,7 @@ class S3Origin:
     async def close(self) -> None:
         """Let go of every connection."""
         with _mapped():
-            await self._transport.aclose()
+            await self._pool.aclose()
 
     def _wire(self, request: OriginRequest) -> WireRequest:
         headers = [(name, value) for name, value in request.headers if name.lower() not in _OURS | HOP_BY_HOP]
@@ -182,6 +223,10 @@ class S3Origin:
         return WireRequest(wire.method, wire.target, [*wire.headers, *added])
 
 
+def _without_host(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return [(name, value) for name, value in headers if name.lower() != b"host"]
+
+
 @functools.cache
 def trusted_authorities() -> ssl.SSLContext:
     """The public authorities, and those that this machine trusts besides (OpenSSL's own places, `SSL_CERT_FILE` among them): a
@@ -191,8 +236,8 @@ def trusted_authorities() -> ssl.SSLContext:
     return context
 
 
-class _Body(httpx.AsyncByteStream):
-    """A request's body as httpx wants it, held to the length that its headers announce."""
+class _Body:
+    """A request's body as httpcore wants it, held to the length that its headers announce."""
 
     def __init__(self, pieces: AsyncIterator[bytes] | None, length: int) -> None:
         self._pieces, self._length = pieces, length
@@ -210,12 +255,22 @@ class _Body(httpx.AsyncByteStream):
             raise OriginUnavailable(f"{size} of the announced {self._length} bytes came to be sent to the origin")
 
 
-async def _pieces(answer: httpx.Response) -> AsyncGenerator[bytes, None]:
+async def _pieces(answer: httpcore.Response) -> AsyncGenerator[bytes, None]:
     """The undecoded body. The protocol layer knows Content-Length and chunks, and raises where the transfer ends before them."""
-    assert isinstance(answer.stream, httpx.AsyncByteStream)  # noqa: S101 -- an asynchronous transport gives nothing else
+    assert isinstance(answer.stream, AsyncIterable)  # noqa: S101 -- an asynchronous pool gives nothing else
     with _mapped():
         async for piece in answer.stream:
             yield piece
+
+
+_FAILURES = (
+    httpcore.ConnectionNotAvailable,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+)
 
 
 @contextlib.contextmanager
@@ -223,9 +278,9 @@ def _mapped() -> Iterator[None]:
     """No exception of the HTTP library passes. Its text stays behind, because it may hold the URL; its name says enough."""
     try:
         yield
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+    except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout) as error:
         raise OriginUnreachable(f"no connection to the origin could be made ({type(error).__name__})") from None
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+    except _FAILURES as error:
         raise OriginUnavailable(f"the connection to the origin failed ({type(error).__name__})") from None
 
 

@@ -4,6 +4,8 @@
     switch.py      gathers what the decision needs, and asks for it
     flows.py       turns a decision into changes of a mitmproxy flow
     passage.py     follows a request that went past us to the origin: orders copies, ends origin writes
+    loops.py       knows our own requests when they come back, and origins that are ourselves
+    resolving.py   judges the addresses that mitmproxy connects to for passages
     memory.py      the in-memory answer
     gateway.py     the running whole as the hooks use it: routes flows, follows them, writes the access line
     settings_watch.py  looks at the settings file, and hands on what may change without a restart

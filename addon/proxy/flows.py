@@ -113,6 +113,12 @@ def send_to_service(flow: http.HTTPFlow, address: tuple[str, int]) -> None:
         refuse(flow, invalid_uri(), request_id=new_request_id())
 
 
+def client_scheme(flow: http.HTTPFlow) -> str:
+    """By which scheme the client came, as far as it can be known: where TLS ends before us a header says so."""
+    told = flow.request.headers.get("x-forwarded-proto", "http").strip().lower()
+    return "https" if flow.client_conn.tls_established else told
+
+
 def tell_scheme(flow: http.HTTPFlow) -> None:
     """Let the object service name an object's URL as the client would. (Where TLS ends before us, a header says so already.)"""
     if flow.client_conn.tls_established:
@@ -183,6 +189,24 @@ def replace_headers(response: http.Response, headers: Sequence[tuple[str, str]])
 def headers_of(response: http.Response) -> list[tuple[str, str]]:
     """A response's headers in the spelling of the wire."""
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.data.headers.fields]
+
+
+def replace_answer(flow: http.HTTPFlow, error: S3Error, *, request_id: str) -> None:
+    """The S3 error in place of an answer whose headers have just come; its body is dropped as it comes."""
+    response = flow.response
+    if response is None:
+        return
+    body = error_xml(error, resource=flow.request.path.partition("?")[0], request_id=request_id)
+    response.status_code, response.reason = error.status, HTTPStatus(error.status).phrase
+    told = [("content-type", "application/xml"), ("x-amz-request-id", request_id)]
+    if flow.request.method != "HEAD":
+        told.append(("content-length", str(len(body))))
+    replace_headers(response, told)
+
+    def instead(piece: bytes) -> list[bytes]:
+        return [] if piece else [body]
+
+    response.stream = True if flow.request.method == "HEAD" else instead
 
 
 def refuse(flow: http.HTTPFlow, error: S3Error, *, request_id: str) -> None:

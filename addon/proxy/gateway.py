@@ -7,10 +7,11 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from mitmproxy import http
+from mitmproxy import connection, http
 
 from addon.config import Config
 from addon.proxy import flows
+from addon.proxy.loops import LoopGuard, Looping, loop_error
 from addon.proxy.memory import AtHand, answer_from_memory, no_such_key_at_hand
 from addon.proxy.passage import Passage, Passages
 from addon.proxy.routes import Claim, Route
@@ -25,6 +26,7 @@ from addon.service.cors import Cors
 from addon.service.request import S3Request, new_request_id
 from addon.store.freshness import Freshness
 from addon.store.object_store import ObjectStore
+from addon.store.own_connections import Ends
 
 logger = logging.getLogger(__name__)
 access_log = logging.getLogger("tgstore.access")
@@ -35,7 +37,8 @@ METADATA_KEY = "tgstore"
 @dataclass(slots=True)
 class _Followed:
     """What we remember of a flow: what was asked, where it went, since when, of which bucket, its passage where it went past us,
-    the answer that is at hand for it, and the key of which the origin is asked whether it is there, since which change."""
+    the answer that is at hand for it, the key of which the origin is asked whether it is there, since which change, and whether it
+    waits for an answer still."""
 
     seen: Seen
     route: Route
@@ -44,6 +47,7 @@ class _Followed:
     passage: Passage | None = None
     at_hand: AtHand | None = None
     absent_key: str | None = None
+    waits: bool = False
     question: int = 0
 
 
@@ -60,6 +64,7 @@ class Gateway:
         passages: Passages,
         freshness: Freshness,
         absent: AbsentKeys,
+        loops: LoopGuard,
         take_over: Callable[[Config], None] = lambda _: None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -67,8 +72,9 @@ class Gateway:
         self._store, self._service, self._passages = store, service, passages
         self.take_over = take_over
         """Called with changed settings: what may change while everything runs is taken over."""
-        self._freshness, self._absent = freshness, absent
+        self._freshness, self._absent, self._loops = freshness, absent, loops
         self._monotonic_s = monotonic_s
+        self._upstream: dict[str, Ends | None] = {}
         self._stop: Callable[[], Awaitable[None]] | None = None
 
     def on_stop(self, stop: Callable[[], Awaitable[None]]) -> None:
@@ -81,7 +87,11 @@ class Gateway:
             await self._stop()
 
     async def route(self, flow: http.HTTPFlow) -> None:
-        """Send a flow where it belongs; one for another host is left alone. Raises what stands in the way: then fail closed."""
+        """Send a flow where it belongs; one for another host is left alone. Raises `Looping` for one that came from ourselves or
+        would come back, and what else stands in the way: then fail closed."""
+        client = flow.client_conn
+        if self._loops.came_from_us(client.peername, client.sockname, flow.request.data.path.decode("latin-1")):
+            raise Looping
         ours = any(map(self._switch.is_ours, flows.hosts(flow)))
         if ours or flows.is_reverse(flow):
             flows.frame_body(flow)
@@ -94,12 +104,24 @@ class Gateway:
                 raise S3Error("InvalidRequest", "The request names more than one host.")
             return
         followed = _Followed(seen, routing.route, self._monotonic_s())
+        to_origin = routing.route in (Route.ORIGIN_UNTOUCHED, Route.ORIGIN_ANONYMOUS)
         if routing.addressed is not None:
             followed.bucket = routing.addressed.bucket
             if routing.addressed.target.operation is Operation.POST_OBJECT:
                 flows.tell_scheme(flow)
+            await self._loops.begin(followed.bucket.name, to_origin=to_origin)
+            followed.waits = True
         flow.metadata[METADATA_KEY] = followed
-        if routing.route in (Route.ORIGIN_UNTOUCHED, Route.ORIGIN_ANONYMOUS):
+        try:
+            await self._send(flow, routing, followed, to_origin=to_origin)
+        except BaseException:
+            self._answered(followed)
+            raise
+
+    async def _send(self, flow: http.HTTPFlow, routing: Routing, followed: _Followed, *, to_origin: bool) -> None:
+        """Where it was decided that a flow goes."""
+        seen = followed.seen
+        if to_origin:
             followed.passage = await self._passages.begin(routing, seen.method)
             self._send_to_origin(flow, routing)
             if _may_be_absent(routing, seen) and routing.addressed is not None:
@@ -112,6 +134,24 @@ class Gateway:
             if "expect" in flow.request.headers and self._service.would_refuse(_without_body(seen)):
                 flows.forget_expectation(flow)
             flows.send_to_service(flow, self.service_address)
+
+    def _answered(self, followed: _Followed) -> None:
+        """It waits for no answer any more."""
+        if followed.waits and followed.bucket is not None:
+            followed.waits = False
+            self._loops.end(followed.bucket.name)
+
+    def connected(self, server: connection.Server) -> None:
+        """mitmproxy has connected to a server."""
+        self._upstream[server.id] = self._loops.own.opened(server.sockname, server.peername)
+
+    def disconnected(self, server: connection.Server) -> None:
+        """That connection has ended."""
+        self._loops.own.closed(self._upstream.pop(server.id, None))
+
+    async def find_loops(self) -> list[str]:
+        """For the start, when the listener is open: what is wrong with each origin that is ourselves."""
+        return await self._loops.check_all()
 
     def answer_at_hand(self, flow: http.HTTPFlow) -> None:
         """The request is complete: answer it from memory where that is possible.
@@ -126,6 +166,7 @@ class Gateway:
         if answer is None:
             return
         followed.route = Route.MEMORY
+        self._answered(followed)
         if answer.record is not None:
             self._freshness.served(answer.record)
         headers = [
@@ -148,6 +189,7 @@ class Gateway:
         followed = flow.metadata.get(METADATA_KEY)
         if followed is None or flow.response is None or followed.route is Route.MEMORY:
             return
+        self._answered(followed)
         if followed.route is not Route.SERVICE:
             self._tell_pages(flow.response, followed)
         passage = followed.passage
@@ -163,10 +205,14 @@ class Gateway:
                 status=flow.response.status_code,
                 headers=[(name.lower(), value) for name, value in flows.headers_of(flow.response)],
             )
+        if followed.route is not Route.SERVICE:
+            self._end_redirect_to_us(flow, followed)
 
     async def response(self, flow: http.HTTPFlow) -> None:
         """The exchange is complete."""
         followed = flow.metadata.pop(METADATA_KEY, None)
+        if followed is not None:
+            self._answered(followed)
         if followed is None or flow.response is None:
             return
         if followed.passage is not None:
@@ -179,9 +225,22 @@ class Gateway:
         followed = flow.metadata.pop(METADATA_KEY, None)
         if followed is None:
             return
+        self._answered(followed)
         if followed.passage is not None:
             await self._passages.end(followed.passage, None, b"")
         self._log(followed, "broken off")
+
+    def _end_redirect_to_us(self, flow: http.HTTPFlow, followed: _Followed) -> None:
+        """An origin that sends the client to where it came from would have it go round and round."""
+        response = flow.response
+        if response is None:
+            return
+        scheme = flows.client_scheme(flow)
+        if self._loops.sends_back(followed.seen, scheme, response.status_code, response.headers.get("location")):
+            logger.error(
+                "bucket %s: its origin redirects clients back to tgstore", followed.bucket and followed.bucket.name
+            )
+            flows.replace_answer(flow, loop_error(), request_id=new_request_id())
 
     def _tell_pages(self, response: http.Response, followed: _Followed) -> None:
         """Cross-origin headers of the settings, in place of those of the origin whose answer passes by."""

@@ -14,11 +14,13 @@ from pathlib import Path
 
 from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from addon.config import Config, ConfigError, find_config_path, load_config
 from addon.proxy import flows, lean
 from addon.proxy.commands import Commands, ReadStatus
 from addon.proxy.gateway import Gateway
+from addon.proxy.loops import Looping, loop_error
 from addon.proxy.settings_watch import SettingsWatch
 from addon.s3.errors import S3Error
 from addon.service.buckets import host_name
@@ -101,8 +103,34 @@ class Tgstore:
             logger.exception("tgstore could not start")
             # From a task, SystemExit ends the event loop and with it mitmdump.
             raise SystemExit(1) from failure
+        await self._refuse_loops(self._gateway)
         self._watch = SettingsWatch(self._path, os.environ, self._config, self._gateway.take_over)
         self._watch.start()
+
+    async def _refuse_loops(self, gateway: Gateway) -> None:
+        """An origin that is ourselves ends the start. Requests are answered meanwhile: one of them is our own question."""
+        try:
+            found = await gateway.find_loops()
+        except Exception:  # the guard at run time stays
+            logger.exception("whether an origin is tgstore itself could not be asked")
+            return
+        if not found:
+            return
+        for message in found:
+            logger.error("%s", message)
+        self._gateway = None
+        await asyncio.wait_for(gateway.stop(), STOP_S_MAX)
+        raise SystemExit(1)
+
+    def server_connected(self, data: ServerConnectionHookData) -> None:
+        """Our own connections are known, so that a request over one of them is known as ours."""
+        if self._gateway is not None:
+            self._gateway.connected(data.server)
+
+    def server_disconnected(self, data: ServerConnectionHookData) -> None:
+        """One less."""
+        if self._gateway is not None:
+            self._gateway.disconnected(data.server)
 
     async def done(self) -> None:
         """Stop: requests under way get a moment, jobs stay in the index."""
@@ -122,6 +150,9 @@ class Tgstore:
         try:
             flows.check_well_formed(flow)
             await self._route(flow)
+        except Looping:
+            logger.warning("a request that came from tgstore itself, or would come back to it, was refused")
+            flows.refuse(flow, loop_error(), request_id=new_request_id())
         except flows.Malformed:
             logger.info("a request that would not stay one HTTP/1.1 message was dropped")
             flow.kill()

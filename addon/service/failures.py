@@ -6,6 +6,7 @@ from addon.s3.errors import S3Error
 from addon.service.conditions import refusal
 from addon.store.ports import (
     IndexUnavailable,
+    OriginIsOurselves,
     OriginRefused,
     OriginUnavailable,
     PartsChanged,
@@ -41,6 +42,8 @@ def s3_error(failure: StoreError) -> S3Error:
         return S3Error(
             "ServiceUnavailable", "The index does not answer.", headers={"Retry-After": str(INDEX_RETRY_AFTER_S)}
         )
+    if isinstance(failure, OriginIsOurselves):
+        return S3Error("LoopDetected", "The origin of this bucket leads back to tgstore itself.")
     if isinstance(failure, OriginUnavailable):
         wait_s = failure.retry_after_s if failure.retry_after_s is not None else INDEX_RETRY_AFTER_S
         return S3Error("ServiceUnavailable", "The origin does not answer.", headers={"Retry-After": _seconds(wait_s)})

@@ -67,6 +67,10 @@ class OriginUnreachable(OriginUnavailable):
     """No connection to the origin could be made: it has received nothing of the request."""
 
 
+class OriginIsOurselves(OriginUnavailable):
+    """What is configured as the origin leads back to us, so nothing is sent there. It takes other settings, or other DNS."""
+
+
 class OriginRefused(StoreError):
     """The origin answered, and the answer is final for this request (403, 404, archive tier, SSE-C, …). `code` is that of the S3
     error, where it is known."""
