@@ -22,10 +22,12 @@ from typing import Any
 from addon.s3.checksums import BodyDigests
 from addon.s3.metadata import NotAnObject, headers_from_origin
 from addon.store.object_store import Description, ObjectStore
+from addon.store.origin_look import Finding, look
 from addon.store.origin_tags import tags_at_origin
 from addon.store.ports import (
     IndexUnavailable,
     Origin,
+    OriginChanged,
     OriginRefused,
     OriginResponse,
     OriginUnavailable,
@@ -33,7 +35,7 @@ from addon.store.ports import (
     TelegramUnavailable,
 )
 from addon.store.records import CopyJob, CopyOrder, CopyState
-from addon.store.whole_object import check_whole, told_checksums
+from addon.store.whole_object import check_whole, is_proven, told_checksums
 
 logger = logging.getLogger(__name__)
 
@@ -269,6 +271,8 @@ class Copier:
                 await upload.write(piece)
             await upload.seal()
             check_whole(about, upload, digests)
+            if not is_proven(about) and (await look(origin, job.key, about.etag))[0] is not Finding.SAME:
+                raise OriginChanged("the object was changed while its bytes came")
             # Last, so that what was changed while the bytes came is noticed.
             tags = await tags_at_origin(origin, job.key, count=about.tags_count)
             return await self._store.commit_copy(

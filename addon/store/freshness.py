@@ -14,7 +14,6 @@ The rules (RFC 5861, stale-while-revalidate; migration contract, "stale origin")
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import time
 from collections import OrderedDict
@@ -22,19 +21,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from addon.s3.keys import encode_key
-from addon.s3.metadata import NotAnObject, headers_from_origin
 from addon.store.copier import Copier
 from addon.store.migration import MigrationIndex
 from addon.store.object_store import ObjectStore
-from addon.store.ports import (
-    Origin,
-    OriginRefused,
-    OriginRequest,
-    OriginResponse,
-    OriginUnavailable,
-    StoreError,
-)
+from addon.store.origin_look import Finding, look
+from addon.store.ports import Origin, OriginRefused, OriginUnavailable, StoreError
 from addon.store.records import ObjectRecord, Provenance
 
 logger = logging.getLogger(__name__)
@@ -51,17 +42,6 @@ REST_S_MAX = 3600.0
 RESTING_MAX = 10_000
 # A bucket's refusals are logged once in so many seconds.
 REFUSAL_LOGGED_S = 600.0
-
-_BUSY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
-
-
-class Finding(enum.Enum):
-    """What an answer says of the copy. `REFUSED`: nothing about the key, and asking again soon will not help."""
-
-    SAME = "same"
-    CHANGED = "changed"
-    MISSING = "missing"
-    REFUSED = "refused"
 
 
 @dataclass(slots=True)
@@ -161,7 +141,7 @@ class Freshness:
         origin = self._origins.get(record.bucket)
         if origin is None:
             return
-        finding, etag = await _look(origin, record, anonymous=False)
+        finding, etag = await look(origin, record.key, record.etag)
         if finding is Finding.MISSING:
             await _confirm_missing(origin, record.key)
             if await self._migration.forget_copy(record):
@@ -210,38 +190,6 @@ class Freshness:
             )
 
 
-async def _look(origin: Origin, record: ObjectRecord, *, anonymous: bool) -> tuple[Finding, str]:
-    """What the origin says of its object, and its ETag. Raises `OriginUnavailable`, and `OriginRefused` for an answer that says
-    nothing of it, unless `anonymous`: then that is the finding."""
-    headers = [("accept-encoding", "identity"), ("if-none-match", f'"{record.etag}"')]
-    request = OriginRequest("HEAD", encode_key(record.key), "", headers, anonymous=anonymous)
-    async with origin.send(request) as answer:
-        finding, etag = finding_of(answer, record.etag)
-    if finding is Finding.REFUSED and not anonymous:
-        raise OriginRefused(f"the origin answered {answer.status}", status=answer.status)
-    return finding, etag
-
-
-def finding_of(answer: OriginResponse, held_etag: str) -> tuple[Finding, str]:
-    """What an answer to a conditional HEAD says of a copy with this ETag, and the ETag that the origin has now: pure. Raises
-    `OriginUnavailable` for an answer that comes of the origin's state, not of the object's."""
-    status = answer.status
-    if status == HTTPStatus.NOT_MODIFIED:
-        return Finding.SAME, held_etag
-    if status == HTTPStatus.OK:
-        try:
-            etag = headers_from_origin(answer.headers).etag
-        except NotAnObject:
-            # A page that something on the way has put there.
-            return Finding.REFUSED, ""
-        return (Finding.SAME if etag == held_etag else Finding.CHANGED), etag
-    if status == HTTPStatus.NOT_FOUND:
-        return Finding.MISSING, ""
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _BUSY:
-        raise OriginUnavailable(f"the origin answered {status}", retry_after_s=_retry_after_s(answer))
-    return Finding.REFUSED, ""
-
-
 async def _confirm_missing(origin: Origin, key: str) -> None:
     """Returns where the origin says that there is no such key. The answer to a HEAD has no body that could say of what nothing was
     found. Raises `OriginRefused`, `OriginUnavailable`."""
@@ -255,13 +203,8 @@ async def _confirm_missing(origin: Origin, key: str) -> None:
 
 async def _is_shown_to_anyone(origin: Origin, record: ObjectRecord, etag: str) -> bool:
     """Whether a stranger is given the version that has this ETag. Raises `OriginUnavailable`."""
-    finding, shown = await _look(origin, record, anonymous=True)
+    finding, shown = await look(origin, record.key, record.etag, anonymous=True)
     return finding in (Finding.SAME, Finding.CHANGED) and shown == etag
-
-
-def _retry_after_s(answer: OriginResponse) -> float | None:
-    value = (answer.header("retry-after") or "").strip()
-    return float(value) if value.isascii() and value.isdigit() and len(value) <= 5 else None
 
 
 def _named(record: ObjectRecord) -> str:

@@ -20,6 +20,12 @@ def check_whole(about: OriginCopyHeaders, upload: Upload, digests: BodyDigests) 
             raise OriginChanged(f"the bytes do not have the origin's {algorithm.upper()}")
 
 
+def is_proven(about: OriginCopyHeaders) -> bool:
+    """Whether `check_whole` sees that all bytes are of one version. Of a multipart upload without a checksum of the whole object
+    it sees the length only: somebody has to ask whether the version is the same at the end as at the beginning."""
+    return about.etag_is_md5 or bool(told_checksums(about))
+
+
 def told_checksums(about: OriginCopyHeaders) -> frozenset[str]:
     """Checksums of the whole object that the origin told: of multipart uploads they prove what the ETag does not."""
     if about.checksums.get("type") != "FULL_OBJECT":

@@ -23,7 +23,7 @@ PUBLIC = "8.8.8.8"  # never connected to
 INNER = [
     "127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "fd00::1", "0.0.0.0", "224.0.0.1",
 ]  # fmt: skip
-IMPATIENT = OriginLimits(connect_timeout_s=0.3)
+LIMITS = OriginLimits(connect_timeout_s=5.0)
 
 
 class Resolver:
@@ -57,7 +57,7 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
 @contextlib.asynccontextmanager
 async def origin_called(name: str, port: int, own: OwnConnections | None = None) -> AsyncGenerator[S3Origin, None]:
     origin = S3Origin(
-        endpoint=f"http://{name}:{port}", bucket="b", region="r", addressing="path", limits=IMPATIENT, own=own
+        endpoint=f"http://{name}:{port}", bucket="b", region="r", addressing="path", limits=LIMITS, own=own
     )
     try:
         yield origin

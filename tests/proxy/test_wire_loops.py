@@ -24,13 +24,13 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.both_generations]
 START_S_MAX = 30.0
 QUICK_S = 5.0
 
-# A name that leads nowhere until a file is there, and then to the product's own listener.
+# A name that leads nowhere until a file is there, and then to the address that is written there.
 MOVING_RESOLVER = """
 import os, socket
 _resolve = socket.getaddrinfo
 def _resolve_moving(host, *arguments, **options):
     if host == "moving.lab.test":
-        host = "127.0.0.1" if os.path.exists(os.environ["MOVED"]) else "127.0.0.2"
+        host = open(os.environ["MOVED"]).read() if os.path.exists(os.environ["MOVED"]) else "127.0.0.2"
     return _resolve(host, *arguments, **options)
 socket.getaddrinfo = _resolve_moving
 """
@@ -142,7 +142,8 @@ def asked(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, bytes, fl
 def test_an_origin_that_becomes_ourselves_is_answered_508(
     launch: Callable[..., Any], standin: Standin, recording: RecordingOrigin, tmp_path: Path
 ) -> None:
-    """Unreachable at the start, which is no reason to refuse; then its name leads to our own listener."""
+    """Unreachable at the start, which is no reason to refuse; then its name leads to our own listener, and then further into the
+    own network, where mitmproxy's connections may not follow it."""
     (tmp_path / "sitecustomize.py").write_text(MOVING_RESOLVER)
     moved = tmp_path / "moved"
     env = {"PYTHONPATH": str(tmp_path), "MOVED": str(moved)}
@@ -151,7 +152,7 @@ def test_an_origin_that_becomes_ourselves_is_answered_508(
     product.start()
     wait_for(lambda: "is not known yet" in product.process.log_text(), QUICK_S, "the start has tried to reach it")
     assert asked(product.port, "/images/k")[0] == 502
-    moved.write_text("")
+    moved.write_text("127.0.0.1")
     for path in ("/images/k", "/images/k2"):
         status, body, took_s = asked(product.port, path)
         assert (status, took_s < QUICK_S) == (508, True)
@@ -162,6 +163,13 @@ def test_an_origin_that_becomes_ourselves_is_answered_508(
 
     wait_for(lines, QUICK_S, "the request is logged")
     assert len(lines()) == 1, "the request that came back was no request of a client"
+    moved.write_text("169.254.169.254")
+    status, _, took_s = asked(product.port, "/images/k3")
+    assert (status, took_s < QUICK_S) == (502, True)
+    assert (
+        "moving.lab.test leads to 169.254.169.254, which is link-local"
+        in exchange(product.port, request("GET", "/images/k4", "Host: 127.0.0.1")).body.decode()
+    )
 
 
 def test_two_products_that_point_at_each_other_answer_508_and_send_few_requests(

@@ -273,6 +273,8 @@ class Script:
 
     async def __call__(self, received: Received, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         key = received.target.decode().rpartition("/")[2]
+        if received.method == "HEAD":
+            key = f"HEAD {key}"
         if key not in self.answers:
             writer.write(answer(200))
             return
@@ -297,6 +299,40 @@ def refusal(status: int, code: str = "") -> bytes:
     return answer(
         status, "Retry-After: 0\r\n" if status in (429, 503) else "", f"<Error><Code>{code}</Code></Error>".encode()
     )
+
+
+ETAG_OF_V2 = hashlib.md5(V2).hexdigest().encode()
+
+
+def announcing(length: str) -> bytes:
+    """The object with another Content-Length."""
+    return GOOD.replace(b"Content-Length: %d" % len(V2), f"Content-Length: {length}".encode())
+
+
+def unannounced(body: bytes) -> bytes:
+    head = GOOD.partition(b"Content-Length")[0]
+    return head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+
+
+async def test_an_object_that_changes_while_its_bytes_come_is_fetched_again(
+    tmp_path: Path, quick_retries: None
+) -> None:
+    """Case 10. Nothing proves the bytes of a multipart upload that has no checksum: they may be of two versions."""
+    headers = HEADERS.format("e" * 32 + "-3")
+    mixed, whole = (answer(200, headers, body) for body in (V2[:3] + V2[3:].upper(), V2))
+    there = answer(200, headers).replace(b"Content-Length: 0", b"Content-Length: %d" % len(V2))
+    other = there.replace(b"-3", b"-4")
+    script = Script(k=[whole, mixed, whole], gone=[whole], **{"HEAD k": [other, there], "HEAD gone": [answer(404)]})
+    async with scripted(tmp_path, script) as product:
+        assert (await product.send("GET", "k")).content == V2
+        assert (await product.copied("k")).etag == "e" * 32 + "-3"
+        assert (await product.send("GET", "k")).content == V2
+        assert script.gets["k"] == 3, "the second was discarded"
+        assert (await product.send("GET", "gone")).content == V2
+        await eventually(lambda: all_at_rest(product, 1))
+        (job,) = await product.jobs()
+        assert "changed while its bytes came" in job.reason
+        assert await product.state("gone") is None
 
 
 async def test_what_came_wrong_is_fetched_again(tmp_path: Path, quick_retries: None) -> None:
@@ -328,8 +364,17 @@ async def test_what_can_never_be_copied_comes_to_rest_with_its_reason(tmp_path: 
         "moved": (answer(302, "Location: http://169.254.169.254/\r\n"), CopyState.FAILED, 1, "302"),
         "archived": (refusal(403, "InvalidObjectState"), CopyState.SKIPPED, 1, "archive"),
         "bare": (answer(200, "", V2), CopyState.FAILED, 1, "no object"),
+        "announced-less": (announcing("4"), CopyState.FAILED, 3, "ETag"),
+        "announced-more": (announcing(str(len(V2) + 1)), CopyState.FAILED, 3, "after 3 attempts"),
+        "announced-nonsense": (announcing("five"), CopyState.FAILED, 3, "after 3 attempts"),
+        "announced-twice": (announcing("4\r\nContent-Length: 5"), CopyState.FAILED, 3, "after 3 attempts"),
+        "unannounced": (unannounced(V2), CopyState.SKIPPED, 1, "no Content-Length"),
+        "part": (GOOD.replace(b"200 X", b"206 X"), CopyState.FAILED, 1, "206"),
+        "transformed": (GOOD.replace(b'ETag: "', b'ETag: W/"'), CopyState.FAILED, 1, "weak"),
+        "other-etag": (GOOD.replace(ETAG_OF_V2, b"0" * 32), CopyState.FAILED, 3, "ETag"),
     }
-    script = Script("truncated", **{key: [GOOD, wrong] for key, (wrong, *_) in cases.items()})
+    closed = [key for key in cases if key.startswith(("truncated", "announced"))]
+    script = Script(*closed, **{key: [GOOD, wrong] for key, (wrong, *_) in cases.items()})
     async with scripted(tmp_path, script) as product:
         for key in cases:
             assert (await product.send("GET", key)).content == V2

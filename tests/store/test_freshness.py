@@ -14,7 +14,8 @@ import pytest
 from mitmproxy.test import tflow, tutils
 
 from addon.s3.metadata import headers_from_origin
-from addon.store.freshness import Finding, Freshness, finding_of
+from addon.store.freshness import Freshness
+from addon.store.origin_look import Finding, finding_of
 from addon.store.ports import OriginResponse, OriginUnavailable
 from addon.store.records import CopyState, ObjectRecord, Provenance, Tombstone
 from tests.origin.raw_server import Received, answer, raw_server
