@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from addon.checks import check_all
@@ -83,7 +84,8 @@ async def compose(config: Config) -> Gateway:
         freshness.start()
         stack.push_async_callback(freshness.stop)
         loops = LoopGuard(directory, origins, storage.own_connections)
-        gateway = _gateway(config, policies, directory, store, origins, copier, freshness, loops, stack)
+        shared = _shared(config, policies, directory, store, origins, copier, freshness)
+        gateway = _gateway(shared, policies, loops, stack)
         retirements.start()
         stack.push_async_callback(retirements.stop)
         expiry = UploadExpiry(store, expire_after_s=config.multipart.expire_after_s)
@@ -105,7 +107,22 @@ async def read_status(config: Config, buckets: Sequence[str]) -> str:
     return await status_text(config, buckets)
 
 
-def _gateway(
+@dataclass(frozen=True)
+class _Shared:
+    """What the handlers and the switch share."""
+
+    config: Config
+    directory: Directory
+    store: ObjectStore
+    origins: Mapping[str, Origin | None]
+    copier: Copier
+    freshness: Freshness
+    absent: AbsentKeys
+    origin_writes: OriginWrites
+    through: WriteThrough
+
+
+def _shared(
     config: Config,
     policies: BucketPolicies,
     directory: Directory,
@@ -113,37 +130,50 @@ def _gateway(
     origins: Mapping[str, Origin | None],
     copier: Copier,
     freshness: Freshness,
-    loops: LoopGuard,
-    stack: AsyncExitStack,
-) -> Gateway:
+) -> _Shared:
     absent = AbsentKeys(_of_bucket(directory, lambda bucket: bucket.negative_ttl_s))
     store.index.on_change(absent.changed)
     origin_writes = OriginWrites(store, absent)
     through = WriteThrough(store, origins, policies, origin_writes)
     store.commit_through(through)
-    limits = config.service
-    slots = UploadSlots(UPLOADS_MAX)
-    forwarder = Forwarder(
-        store, origins, copier, origin_writes, directory, slots, body_bytes_max=limits.object_bytes_max
+    return _Shared(config, directory, store, origins, copier, freshness, absent, origin_writes, through)
+
+
+def _gateway(shared: _Shared, policies: BucketPolicies, loops: LoopGuard, stack: AsyncExitStack) -> Gateway:
+    limits = shared.config.service
+    service = _object_service(shared, stack)
+    server = LoopbackServer(service, host=limits.host, port=limits.port)
+    server.start()
+    stack.push_async_callback(server.stop)
+    return Gateway(
+        switch=Switch(shared.directory, shared.store, shared.origin_writes),
+        store=shared.store,
+        service=service,
+        service_address=server.address,
+        passages=Passages(shared.store, shared.copier, shared.origin_writes),
+        freshness=shared.freshness,
+        absent=shared.absent,
+        loops=loops,
+        take_over=lambda found: _take_over(policies, found),
     )
-    missing = MissingAnswers(origins)
-    reads = ReadHandlers(store, forwarder, origin_writes, missing, freshness, absent)
-    conditions = Conditions(store, origins)
-    origin_only = OriginOnly(store, origins, forwarder, conditions, origin_writes, through.turns)
-    objects = ObjectHandlers(store, forwarder, slots, conditions, origin_only, object_bytes_max=limits.object_bytes_max)
+
+
+def _object_service(shared: _Shared, stack: AsyncExitStack) -> ObjectService:
+    store, origins, directory, writes = shared.store, shared.origins, shared.directory, shared.origin_writes
+    bytes_max = shared.config.service.object_bytes_max
+    slots, conditions, missing = UploadSlots(UPLOADS_MAX), Conditions(store, origins), MissingAnswers(origins)
+    forwarder = Forwarder(store, origins, shared.copier, writes, directory, slots, body_bytes_max=bytes_max)
+    origin_only = OriginOnly(store, origins, forwarder, conditions, writes, shared.through.turns)
+    reads = ReadHandlers(store, forwarder, writes, missing, shared.freshness, shared.absent)
+    objects = ObjectHandlers(store, forwarder, slots, conditions, origin_only, object_bytes_max=bytes_max)
     deletions = DeletionHandlers(store, forwarder, conditions)
+    browser_uploads = BrowserUploads(store, slots, origin_only, _now, object_bytes_max=bytes_max)
+    sources = CopySources(store, origins, writes, directory)
+    copies = CopyHandlers(store, sources, conditions, slots, forwarder, origin_only, object_bytes_max=bytes_max)
+    multipart = MultipartHandlers(store, forwarder, slots, conditions, origin_only, part_bytes_max=bytes_max)
+    held, listings = HeldObjects(store, origins, writes, missing), Listings(store, origins)
     cors = Cors(origins)
     stack.push_async_callback(cors.stop)
-    browser_uploads = BrowserUploads(store, slots, origin_only, _now, object_bytes_max=limits.object_bytes_max)
-    sources = CopySources(store, origins, origin_writes, directory)
-    copies = CopyHandlers(
-        store, sources, conditions, slots, forwarder, origin_only, object_bytes_max=limits.object_bytes_max
-    )
-    multipart = MultipartHandlers(
-        store, forwarder, slots, conditions, origin_only, part_bytes_max=limits.object_bytes_max
-    )
-    held = HeldObjects(store, origins, origin_writes, missing)
-    listings = Listings(store, origins)
     handlers: dict[Operation, Handler] = {
         Operation.GET_OBJECT: reads.get,
         Operation.HEAD_OBJECT: reads.get,
@@ -168,21 +198,7 @@ def _gateway(
         Operation.UPLOAD_PART: multipart.check_part_headers,
         Operation.COMPLETE_MULTIPART_UPLOAD: multipart.check_complete_headers,
     }
-    service = ObjectService(directory, Authorizer(_now), handlers, header_checks, forwarder, cors)
-    server = LoopbackServer(service, host=limits.host, port=limits.port)
-    server.start()
-    stack.push_async_callback(server.stop)
-    return Gateway(
-        switch=Switch(directory, store, origin_writes),
-        store=store,
-        service=service,
-        service_address=server.address,
-        passages=Passages(store, copier, origin_writes),
-        take_over=lambda found: _take_over(policies, found),
-        freshness=freshness,
-        absent=absent,
-        loops=loops,
-    )
+    return ObjectService(directory, Authorizer(_now), handlers, header_checks, forwarder, cors)
 
 
 def _steps_of_uploads(multipart: MultipartHandlers) -> Mapping[Operation, Handler]:
