@@ -171,7 +171,7 @@ class MultipartHandlers:
         expected = self.check_complete_headers(call)
         upload = await self._open(call)
         if upload is None and await self._completed(call) is None:
-            if call.bucket.origin is None:
+            if not may_be_at_origin(call):
                 raise no_such_upload(call)
             return await self._origin_only.write(call)
         failure: UploadGone | S3Error = no_such_upload(call)
