@@ -1,7 +1,7 @@
 """The product against a model, driven at random: writes, copies, multipart uploads, reads, listings, an origin that changes, writes
 that go past us, failures of Telegram and of the origin, restarts.
 
-After each step everything that can be asked without changing anything is asked of both. TGSTORE_STATE_MACHINE_EXAMPLES makes a
+After each step everything that can be asked without changing anything is asked of both. STATE_MACHINE_EXAMPLES makes a
 longer run of that many examples, with another seed each time.
 """
 
@@ -35,7 +35,7 @@ from tests.service.model import Held, Place, Upload, held
 from tests.service.modelled_product import DEFAULT_TYPE, KEYS, ModelledProduct, Surroundings, content_md5, matches
 from tests.service.product import ALONE, IMAGES, ORIGIN_KEY, eventually
 
-LONG_RUN = "TGSTORE_STATE_MACHINE_EXAMPLES"
+LONG_RUN = "STATE_MACHINE_EXAMPLES"
 EXAMPLES, STEPS = 15, 30
 PART_BYTES_MIN = 5
 
