@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
+import itertools
 import re
 import time
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ import pytest
 from mitmproxy.test import tflow, tutils
 
 from addon.s3.metadata import headers_from_origin
-from addon.store.freshness import Freshness
+from addon.store.freshness import REST_S_MAX, REST_S_MIN, Freshness
 from addon.store.origin_look import Finding, finding_of
 from addon.store.ports import OriginResponse, OriginUnavailable
 from addon.store.records import CopyState, ObjectRecord, Provenance, Tombstone
@@ -307,24 +307,55 @@ async def test_questions_are_bounded(scripted: tuple[Product, Scripted], monkeyp
 NO_ANSWER = [None, answer(500), answer(503), answer(429, "Retry-After: 1\r\n")]
 
 
-@pytest.mark.parametrize("said", NO_ANSWER, ids=["reset", "500", "503", "429"])
-async def test_an_origin_that_is_down_is_left_in_peace(scripted: tuple[Product, Scripted], said: bytes | None) -> None:
+class Clock:
+    """The clock of the questions, which a test moves on."""
+
+    def __init__(self, product: Product) -> None:
+        self.now_s = 1000.0
+        freshness_of(product)._monotonic_s = self
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+async def read_both(product: Product, times: int) -> None:
+    for _ in range(times):
+        for key in ("k", "other"):
+            assert (await product.send("GET", key)).content == b"first"
+            await settled(product)
+
+
+async def test_an_origin_that_is_down_is_left_in_peace(scripted: tuple[Product, Scripted]) -> None:
     product, there = scripted
-    there.answers["HEAD"] = said
-    for _ in range(20):
-        assert (await product.send("GET", "k")).content == b"first"
-        await settled(product)
-        assert (await product.send("GET", "other")).content == b"first"
-        await settled(product)
-    assert there.asked == 1, "neither the key nor its bucket is asked about again"
+    clock = Clock(product)
+    for said in NO_ANSWER:
+        there.answers["HEAD"], before = said, there.asked
+        await read_both(product, 5)
+        assert there.asked == before + 1, "neither the key nor its bucket is asked about again"
+        clock.now_s += 2 * REST_S_MAX
     there.answers.clear()
     there.body = b"second"
-    now_s = time.monotonic() + 10
-    freshness_of(product)._monotonic_s = lambda: now_s
     held = await product.state("k")
     assert isinstance(held, ObjectRecord)
     await product.send("GET", "k")
     assert (await recopied(product, held)).size == len(b"second"), "and again when it has rested"
+
+
+async def test_the_rest_grows_with_each_failure(scripted: tuple[Product, Scripted]) -> None:
+    product, there = scripted
+    clock = Clock(product)
+    there.answers["HEAD"] = answer(503)
+    asked_at_s = []
+    for _ in range(40):
+        before = there.asked
+        await product.send("GET", "k")
+        await settled(product)
+        if there.asked > before:
+            asked_at_s.append(clock.now_s)
+        clock.now_s += REST_S_MIN
+    pauses = [after - before for before, after in itertools.pairwise(asked_at_s)]
+    assert pauses == [REST_S_MIN * 2**number for number in range(len(pauses))]
+    assert len(pauses) >= 4
 
 
 REFUSALS = {
@@ -336,22 +367,21 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("said", REFUSALS.values(), ids=REFUSALS)
 async def test_an_answer_that_says_nothing_of_the_key_leaves_the_copy(
-    scripted: tuple[Product, Scripted], said: bytes, caplog: pytest.LogCaptureFixture
+    scripted: tuple[Product, Scripted], caplog: pytest.LogCaptureFixture
 ) -> None:
     product, there = scripted
-    there.answers = {"HEAD": said, "GET": said}
+    clock = Clock(product)
     held = await product.state("k")
-    with caplog.at_level(logging.INFO):
-        for _ in range(5):
-            assert (await product.send("GET", "k")).content == b"first"
-            await settled(product)
-            assert (await product.send("GET", "other")).content == b"first"
-            await settled(product)
-    assert await product.state("k") == held
-    told = [record for record in caplog.records if "stays as it is held" in record.getMessage()]
-    assert len(told) == 1, "said once"
+    for name, said in REFUSALS.items():
+        there.answers, before = {"HEAD": said, "GET": said}, there.asked
+        caplog.clear()
+        await read_both(product, 3)
+        assert await product.state("k") == held, name
+        assert there.asked == before + 2, "each key once"
+        told = [record for record in caplog.records if "stays as it is held" in record.getMessage()]
+        assert len(told) == 1, "said once"
+        clock.now_s += 2 * REST_S_MAX
 
 
 async def test_the_changed_object_that_cannot_be_copied_is_recorded(scripted: tuple[Product, Scripted]) -> None:
