@@ -100,7 +100,10 @@ def make_origin(bucket: Bucket, own: OwnConnections | None = None) -> S3Origin |
 
 
 def _check_loop(bucket: Bucket) -> ProbeResult:
-    """After the DNS repoint our hosts lead to us; where the origin's name leads to the same address and port, so does it."""
+    """After the DNS repoint our hosts lead to us; where the origin's name leads to the same address and port, so does it.
+
+    Only what can be seen without a listener: the addon itself asks each origin at its start, and refuses to run in front of itself.
+    """
     subject = f"origin of bucket {bucket.name} leads elsewhere"
     assert bucket.origin is not None  # noqa: S101 -- the caller has looked
     endpoint = urlsplit(bucket.origin.endpoint)

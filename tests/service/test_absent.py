@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from mitmproxy import http
 from mitmproxy.test import tflow, tutils
@@ -102,6 +102,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["ask", "answer", "change", "read"]),
 
 
 @given(STEPS, st.integers(1, 3))
+@example([("ask", "a"), ("change", "a"), ("change", "b"), ("answer", "a")], 1)
 def test_never_past_a_change(steps: list[tuple[str, str]], changes_max: int) -> None:
     """Whatever is known was asked after the last change of its key."""
     keys = AbsentKeys(lambda _: TTL_S, monotonic_s=lambda: 0.0)

@@ -244,6 +244,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self.body = b"first"
+        self.to_strangers = b"first"
         self.answers: dict[str, bytes | None] = {}
         self.asked = 0
         self.go = asyncio.Event()
@@ -261,9 +262,10 @@ class Scripted:
             else:
                 writer.write(said.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if received.method == "HEAD" else said)
             return
-        etag = hashlib.md5(self.body).hexdigest()
-        whole = answer(200, f'ETag: "{etag}"\r\nLast-Modified: {MODIFIED}\r\n', self.body)
-        writer.write(whole.removesuffix(self.body) if received.method == "HEAD" else whole)
+        body = self.body if "authorization" in names else self.to_strangers
+        etag = hashlib.md5(body).hexdigest()
+        whole = answer(200, f'ETag: "{etag}"\r\nLast-Modified: {MODIFIED}\r\n', body)
+        writer.write(whole.removesuffix(body) if received.method == "HEAD" else whole)
 
 
 @pytest.fixture
@@ -382,6 +384,18 @@ async def test_an_answer_that_says_nothing_of_the_key_leaves_the_copy(
         told = [record for record in caplog.records if "stays as it is held" in record.getMessage()]
         assert len(told) == 1, "said once"
         clock.now_s += 2 * REST_S_MAX
+
+
+async def test_strangers_are_given_only_the_version_that_they_are_shown(scripted: tuple[Product, Scripted]) -> None:
+    product, there = scripted
+    await product.index.grant_anonymous_read(IMAGES, "k", etag=hashlib.md5(b"first").hexdigest())
+    held = await product.state("k")
+    assert isinstance(held, ObjectRecord)
+    assert held.anonymous_read
+    there.body = b"second"
+    await product.send("GET", "k")
+    new = await recopied(product, held)
+    assert (new.size, new.anonymous_read) == (len(b"second"), False)
 
 
 async def test_the_changed_object_that_cannot_be_copied_is_recorded(scripted: tuple[Product, Scripted]) -> None:
