@@ -29,7 +29,9 @@ async def look(origin: Origin, key: str, etag: str, *, anonymous: bool = False) 
     async with origin.send(request) as answer:
         finding, now = finding_of(answer, etag)
     if finding is Finding.REFUSED and not anonymous:
-        raise OriginRefused(f"the origin answered {answer.status}", status=answer.status)
+        raise OriginRefused(
+            f"the origin's answer {answer.status} to a HEAD says nothing of the object", status=answer.status
+        )
     return finding, now
 
 
