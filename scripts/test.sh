@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs everything: makes the environments where they are missing, checks the code, then the whole test suite under
 # the first Python, and beside it what depends on the generation of Python and mitmproxy under the second one.
-# Arguments go to pytest, for example: scripts/test.sh -k sigv4
+# With arguments only what they choose, one run after the other: scripts/test.sh -k sigv4
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/setup.sh --both
@@ -16,20 +16,34 @@ run_tests() { # run_tests ENVIRONMENT ARGUMENT…; "no test selected" (5) is no 
   return "$status"
 }
 
-# The second generation runs beside the first, as most tests keep one core busy; its output follows when both have ended.
-second=""
-if [ -x .venv-alt/bin/mitmdump ]; then
-  run_tests .venv-alt -p no:cacheprovider -m "not end_to_end or both_generations" "$@" > .lab/test-alt.log 2>&1 &
-  second=$!
-  trap 'kill "$second" 2>/dev/null || true' EXIT
+if [ "$#" -gt 0 ]; then
+  failed=0
+  run_tests .venv "$@" || failed=1
+  if [ -x .venv-alt/bin/mitmdump ]; then run_tests .venv-alt -p no:cacheprovider -m "not end_to_end or both_generations" "$@" || failed=1; fi
+  exit "$failed"
 fi
-failed=0
-run_tests .venv "$@" || failed=1
-if [ -n "$second" ]; then
-  wait "$second" || failed=1
-  trap - EXIT
-  cat .lab/test-alt.log
+
+# Three runs side by side, as most tests wait more than they compute; their output follows when all have ended. Under the second
+# generation only what depends on one: not the pure parts, the stand-in and the commands.
+declare -A runs=()
+begin() { # begin NAME ENVIRONMENT ARGUMENT…
+  local name=$1; shift
+  run_tests "$@" > ".lab/test-$name.log" 2>&1 &
+  runs[$name]=$!
+}
+trap 'kill "${runs[@]}" 2>/dev/null || true' EXIT
+begin processes .venv -p no:cacheprovider tests/end_to_end tests/commands
+begin parts .venv --ignore tests/end_to_end --ignore tests/commands
+if [ -x .venv-alt/bin/mitmdump ]; then
+  begin second .venv-alt -p no:cacheprovider -m "not end_to_end or both_generations" \
+    tests/end_to_end tests/index tests/origin tests/proxy tests/service tests/store tests/telegram
 else
   echo "test: no second generation of Python here, its tests are skipped"
 fi
+failed=0
+for name in "${!runs[@]}"; do
+  wait "${runs[$name]}" || failed=1
+  cat ".lab/test-$name.log"
+done
+trap - EXIT
 exit "$failed"

@@ -67,7 +67,7 @@ class OriginUnreachable(OriginUnavailable):
     """No connection to the origin could be made: it has received nothing of the request."""
 
 
-class OriginIsOurselves(OriginUnavailable):
+class OriginIsOurselves(OriginUnreachable):
     """What is configured as the origin leads back to us, so nothing is sent there. It takes other settings, or other DNS."""
 
 
