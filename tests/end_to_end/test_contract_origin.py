@@ -141,8 +141,8 @@ def test_case_12_origin_hangs_up(site: Site) -> None:
 def test_case_20_origin_switched_off(site: Site) -> None:
     """As far as a bucket reaches that still moves: what is here is served without the origin, also after a restart.
 
-    The listing cannot be complete then and says so. That a bucket is declared finished (`verify`, drain, missing keys 404 at
-    once, export back) belongs to the stage that retires the origin.
+    The listing cannot be complete then and says so. How a bucket is finished (sweep, proof, switch-off, export back) is in
+    test_whole_migration.py.
     """
     moved = site.moved("finish/moved", some_bytes(70_000))
     site.old("finish/not moved", b"out of reach")

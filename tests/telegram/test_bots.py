@@ -152,8 +152,10 @@ async def test_the_delay_of_a_send_is_told_before_it_is_packed(tmp_path: Path) -
     async with telegram_world(tmp_path) as world:
         assert world.documents.send_delay_s() == 0
         for number in range(10):
+            assert world.documents.burst_share_left() == (10 - number) / 10
             await world.send(content(number), f"doc-{number}")
         assert 0 < world.documents.send_delay_s() <= 6
+        assert world.documents.burst_share_left() == 0
 
 
 async def test_get_file_is_asked_for_a_bounded_number_of_documents_at_once(tmp_path: Path) -> None:
