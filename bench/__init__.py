@@ -3,7 +3,8 @@
     python -m bench               all of them, as a table
     python -m bench hot miss      only these
     python -m bench listing       a page of a merged listing over the size of the bucket; the columns are our time, the origin's
-                                  (each with the entries of the page), and their ratio
+                                  (each with the entries of the page), and their ratio; BENCH_RGW_FRONTEND=tcp_nodelay=1
+                                  makes the origin as quick as it can be
     python -m bench complete      CompleteMultipartUpload over the number of parts
 
 They need `wrk` (Debian package wrk) for the request rates; `listing` needs Ceph RGW (scripts/setup-lab.sh) with python3-rados,

@@ -84,8 +84,8 @@ def why_not_here() -> str | None:
 class Rgw:
     """The server. ``start`` returns when it answers S3 requests and its user exists."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, frontend_options: str = "") -> None:
+        self.folder, self.frontend_options = folder, frontend_options
         self.port = free_port()
         self.origin = Origin(
             f"http://127.0.0.1:{self.port}", "AKRGWLAB00000000ORIG", "rgw-lab-secret-0123456789abcdefghij"
@@ -104,7 +104,11 @@ class Rgw:
         self._start_monitor(fsid, mon_port)
         self._start_osd()
         self.radosgw = self._daemon(
-            "radosgw", "-n", "client.rgw", f"--rgw-frontends=beast endpoint=127.0.0.1:{self.port}", "-f"
+            "radosgw",
+            "-n",
+            "client.rgw",
+            f"--rgw-frontends=beast endpoint=127.0.0.1:{self.port} {self.frontend_options}",
+            "-f",
         )
         self.radosgw.wait_until(self.answers, READY_LIMIT_S)
         self._admin_user()
