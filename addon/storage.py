@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from addon.store.own_connections import OwnConnections
 from addon.store.policies import BucketPolicies, LiveOrigins
 from addon.store.ports import Index, IndexUnavailable
 from addon.store.reader import Admission, Reader
+from addon.store.work_folder import work_folder
 from addon.telegram.documents import TelegramDocuments
 from addon.telegram.limits import group_rate
 
@@ -69,10 +69,7 @@ async def command_storage(config: Config) -> AsyncIterator[Storage]:
     """Open everything for a command. Cache and spool folder are the running proxy's alone, so it has a spool folder of its own, and
     no cache on disk."""
     async with AsyncExitStack() as stack:
-        config.service.spool_dir.mkdir(parents=True, exist_ok=True)
-        spool_dir = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="command-", dir=config.service.spool_dir))
-        )
+        spool_dir = stack.enter_context(work_folder(config.service.spool_dir, "command-"))
         admission = Admission.for_caches(memory_bytes_max=COMMAND_MEMORY_BYTES_MAX, disk_bytes_max=0)
         disk = DiskCache(spool_dir / "cache", 0)
         memory = MemoryCache(COMMAND_MEMORY_BYTES_MAX)

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
-import fcntl
-import os
-import shutil
-import tempfile
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +21,7 @@ from addon.s3.object_urls import ObjectUrls, without_secrets
 from addon.storage import Storage, command_storage
 from addon.store.importer import Fate, Importer, ImportWish, Link, Outcome
 from addon.store.migration import Amount
+from addon.store.work_folder import work_folder
 
 READ_S_MAX = 900.0
 _FOLDER_PREFIX = "import-"
@@ -83,7 +79,7 @@ class Report:
 async def import_d1(config: Config, path: Path, columns: ExportColumns, wish: ImportWish, *, as_json: bool) -> None:
     """Import, and say what came of it. Ends the command with status 1 where something could not be taken."""
     report = Report(as_json)
-    with _work_folder(config.service.spool_dir) as made:
+    with work_folder(config.service.spool_dir, _FOLDER_PREFIX) as made:
         links = ImportList(made, _urls(config), report.dropped)
         try:
             await _read_export(path, columns, links, made)
@@ -99,29 +95,6 @@ async def import_d1(config: Config, path: Path, columns: ExportColumns, wish: Im
             links.close()
     if not report.is_complete:
         raise typer.Exit(1)
-
-
-@contextlib.contextmanager
-def _work_folder(spool_dir: Path) -> Iterator[Path]:
-    """A folder for this import, which may become large. It is locked while it is in use, so that those of imports that were killed
-    can be told, and are cleared away here."""
-    spool_dir.mkdir(parents=True, exist_ok=True)
-    for left_over in spool_dir.glob(f"{_FOLDER_PREFIX}*"):
-        with contextlib.suppress(OSError), _locked(left_over):
-            shutil.rmtree(left_over)
-    with tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX, dir=spool_dir) as made, _locked(Path(made)):
-        yield Path(made)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Raises OSError where another process has it."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _urls(config: Config) -> ObjectUrls:

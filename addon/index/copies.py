@@ -65,22 +65,29 @@ def _enqueue(connection: Connection, wanted: dict[tuple[str, bytes], bool], now_
         return 0
     number = next_numbers(connection, len(wanted))
     rows = [
-        {
-            "job_id": number + offset,
-            "bucket": bucket,
-            "key": key,
-            "state": CopyState.WAITING.value,
-            "attempts": 0,
-            "not_before_s": now_s,
-            "anonymous_read": anonymous_read,
-            "reason": "",
-            "rank": RANK_OF_READS,
-            "size": 0,
-        }
+        waiting_row(number + offset, bucket, key, now_s=now_s, rank=RANK_OF_READS, anonymous_read=anonymous_read)
         for offset, ((bucket, key), anonymous_read) in enumerate(wanted.items())
     ]
     connection.execute(insert(copy_jobs), rows)
     return len(rows)
+
+
+def waiting_row(
+    job_id: int, bucket: str, key: bytes, *, now_s: float, rank: int, anonymous_read: bool = False, size: int = 0
+) -> dict[str, object]:
+    """The row of a job that is ordered now."""
+    return {
+        "job_id": job_id,
+        "bucket": bucket,
+        "key": key,
+        "state": CopyState.WAITING.value,
+        "attempts": 0,
+        "not_before_s": now_s,
+        "anonymous_read": anonymous_read,
+        "reason": "",
+        "rank": rank,
+        "size": size,
+    }
 
 
 def _parts(wanted: dict[tuple[str, bytes], bool]) -> Iterator[dict[tuple[str, bytes], bool]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
 from addon.index import documents, migration_queries, objects
-from addon.index.copies import RANK_OF_SWEEP
+from addon.index.copies import RANK_OF_SWEEP, waiting_row
 from addon.index.numbers import next_numbers
 from addon.index.rows import key_bytes
 from addon.index.tables import bucket_facts, copy_jobs, keys, proxies
@@ -47,18 +47,7 @@ def order_swept(
     if new:
         number = next_numbers(connection, len(new))
         rows = [
-            {
-                "job_id": number + offset,
-                "bucket": bucket,
-                "key": key,
-                "state": CopyState.WAITING.value,
-                "attempts": 0,
-                "not_before_s": now_s,
-                "anonymous_read": False,
-                "reason": "",
-                "rank": RANK_OF_SWEEP,
-                "size": wanted[key],
-            }
+            waiting_row(number + offset, bucket, key, now_s=now_s, rank=RANK_OF_SWEEP, size=wanted[key])
             for offset, key in enumerate(new)
         ]
         connection.execute(insert(copy_jobs), rows)

@@ -60,8 +60,11 @@ def test_ctrl_c_stops_it_cleanly_and_kill_9_does_not_hurt(place: Place) -> None:
         assert "Traceback" not in err
     status = place.status()
     assert (status["moved"]["objects"], status["running"]) == (10, 1), "k07 went to the end of the queue"
+    spool = place.folder / "data" / "spool"
+    assert len(list(spool.glob("command-*"))) == 1, "what the killed one left"
     done = place.run("migrate", place.bucket)
     assert done.returncode == 0, done.stdout
+    assert not list(spool.glob("command-*"))
     status = place.status()
     assert (status["moved"]["objects"], status["waiting"]["objects"]) == (20, 0)
 
