@@ -82,19 +82,21 @@ class _Shown:
 
     def __init__(self, display: Progress, *, as_json: bool) -> None:
         self._display, self._as_json = display, as_json
-        self._done, self._failed = NOTHING, 0
+        self._told, self._failed = NOTHING, 0
         self._proxies = 0
 
     def changed(self, progress: SweepProgress) -> None:
         if progress.proxies and not self._proxies and not self._as_json:
             say("a proxy runs on this index: it does the copying, within Telegram's limits, which are one for both")
         self._proxies = progress.proxies
-        done = progress.done
-        failed = progress.failed + progress.skipped
-        if failed > self._failed:
-            self._display.did(0, failed=True)
-        self._display.did(max(0, done.objects - self._done.objects), size=max(0, done.size - self._done.size))
-        self._done, self._failed = done, failed
+        # A failure is known at once, and done with when it is next counted what still waits: it must not be told twice.
+        failed = progress.failed + progress.skipped - self._failed
+        self._display.did(failed, failed=True)
+        self._failed += failed
+        told = self._told.objects + failed
+        objects, size = max(0, progress.done.objects - told), max(0, progress.done.size - self._told.size)
+        self._display.did(objects, size=size)
+        self._told = Amount(told + objects, self._told.size + size)
         self._display.expect(progress.total if progress.walked else None)
 
 

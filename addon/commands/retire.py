@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 from addon.commands.origins import origin_to_ask
@@ -61,13 +62,14 @@ async def _refuse_while_something_is_missing(index: SqlIndex, bucket: str, *, le
 async def _refuse_unknown_keys(index: SqlIndex, bucket: str, origin: Origin, *, leave_skipped: bool) -> None:
     """What was put into the origin past us since it was listed. Its listing is gone through once more, to its end."""
     unknown: list[str] = []
-    async for page in walk(origin):
-        here = await index.unknown_among(bucket, [walked.key for walked in page.keys])
-        if leave_skipped:
-            here -= await index.skipped_among(bucket, sorted(here))
-        unknown += sorted(here)
-        if len(unknown) > UNKNOWN_NAMED_MAX:
-            break
+    async with contextlib.aclosing(walk(origin)) as pages:
+        async for page in pages:
+            here = await index.unknown_among(bucket, [walked.key for walked in page.keys])
+            if leave_skipped:
+                here -= await index.skipped_among(bucket, sorted(here))
+            unknown += sorted(here)
+            if len(unknown) > UNKNOWN_NAMED_MAX:
+                break
     if unknown:
         named = "".join(f"\n  {printable(key)}" for key in unknown[:UNKNOWN_NAMED_MAX])
         more = " and more" if len(unknown) > UNKNOWN_NAMED_MAX else ""

@@ -108,13 +108,14 @@ class Sweeper:
 
     async def count(self) -> SweepProgress:
         """Only walk, and count what would be ordered."""
-        async for page in walk(self._origin, prefix=self._limits.prefix, sleep=self._sleep):
-            self._listed(page.keys)
-            unknown = await self._index.unknown_among(self._bucket, [walked.key for walked in page.keys])
-            new = [walked.size for walked in page.keys if walked.key in unknown]
-            self.progress.ordered = _plus(self.progress.ordered, Amount(len(new), sum(new)))
-            self.progress.done = self.progress.listed
-            self._changed(self.progress)
+        async with contextlib.aclosing(walk(self._origin, prefix=self._limits.prefix, sleep=self._sleep)) as pages:
+            async for page in pages:
+                self._listed(page.keys)
+                unknown = await self._index.unknown_among(self._bucket, [walked.key for walked in page.keys])
+                new = [walked.size for walked in page.keys if walked.key in unknown]
+                self.progress.ordered = _plus(self.progress.ordered, Amount(len(new), sum(new)))
+                self.progress.done = self.progress.listed
+                self._changed(self.progress)
         self.progress.walked = True
         return self.progress
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import signal
 import threading
 
@@ -34,6 +35,7 @@ def test_what_failed_is_named_with_its_reason_and_can_be_tried_again(place: Plac
     place.relay.script("GET", "denied", Step(status=403, body=b"<Error><Code>AccessDenied</Code></Error>"))
     done = place.run("migrate", place.bucket)
     assert done.returncode == 1
+    assert re.search(rf"^migrate {place.bucket}: 2/2 objects, .*, 1 failed$", done.stdout, re.MULTILINE), done.stdout
     assert r"failed: denied: the origin answered 403 AccessDenied" in done.stdout
     told = place.run("status")
     assert r"failed: denied: the origin answered 403 AccessDenied" in told.stdout
