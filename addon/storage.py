@@ -106,7 +106,7 @@ def _documents(config: Config, index: Index) -> TelegramDocuments:
         config.telegram.api_url,
         [token.get_secret_value() for token in config.telegram.bot_tokens],
         config.telegram.chat_ids,
-        send_wait_s_max=config.telegram.send_wait_s_max,
+        send_wait_s_max=config.store.put_wait_s_max,
         group_rate=group_rate(config.telegram.channel_messages_per_min_max),
     )
     remembering: set[asyncio.Task[None]] = set()

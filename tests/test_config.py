@@ -54,7 +54,7 @@ def problems(tmp_path: Path, text: str, environ: Mapping[str, str] | None = None
 def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     config = load(tmp_path, MINIMAL)
     assert config.telegram.api_url == "https://api.telegram.org"
-    assert config.telegram.send_wait_s_max == 25
+    assert config.store.put_wait_s_max == 25
     assert config.index.url == f"sqlite:///{tmp_path}/data/tgstore.db"
     assert (config.cache.dir, config.cache.bytes_max) == (tmp_path / "data" / "cache", 2 << 30)
     assert config.cache.memory_bytes_max == 256 << 20
@@ -170,8 +170,8 @@ WRONG = [
     (f'["{TOKEN}"]', "[5]", 'telegram.bot_tokens[0] = ***: expected a string, "env:NAME" or "file:PATH"'),
     (f'["{TOKEN}"]', f'["{TOKEN}", "123456:other"]', "telegram.bot_tokens[1] = ***: expected another bot"),
     ("[telegram]", "[telegram]\nbot_token = 'x'", "telegram.bot_token: there is no such key; did you mean bot_tokens?"),
-    ("[telegram]", "[telegram]\nsend_wait_s_max = 0", "telegram.send_wait_s_max = 0: expected greater than 0"),
-    ("[telegram]", "[telegram]\nsend_wait_s_max = inf", "telegram.send_wait_s_max = inf: expected"),
+    ("[telegram]", "[store]\nput_wait_s_max = 0\n[telegram]", "store.put_wait_s_max = 0: expected greater than 0"),
+    ("[telegram]", "[store]\nput_wait_s_max = inf\n[telegram]", "store.put_wait_s_max = inf: expected"),
     ("[telegram]", "[telegram]\napi_url = 'api.telegram.org'", 'telegram.api_url = "api.telegram.org": expected a URL'),
     (
         "[telegram]",
@@ -180,7 +180,7 @@ WRONG = [
     ),
     ("[telegram]", "[telegram]\napi_url = 'http://u:p@h'", 'telegram.api_url = "http://***@h": expected a URL'),
     ("[telegram]", "[telegramm]\na = 1\n[telegram]", "telegramm: there is no such key; did you mean telegram?"),
-    ("[telegram]", "[logging]\n[telegram]", "logging: there is no such key; expected one of telegram, index"),
+    ("[telegram]", "[logging]\n[telegram]", "logging: there is no such key; expected one of telegram, store, index"),
     ("[telegram]", "cache = 5\n[telegram]", "cache = 5: expected a table"),
     ("[telegram]", "cache = 'text'\n[telegram]", "cache = text: expected a table"),
     (

@@ -22,6 +22,7 @@ from addon.config import (
     Multipart,
     Origin,
     Service,
+    Store,
     Telegram,
     load_config,
 )
@@ -35,6 +36,7 @@ ONLY_AN_EXAMPLE = re.compile(r"^# (?=\[\[|[a-z_]+ = )", re.MULTILINE)
 OPTIONAL_TABLES = {"cors": "buckets"}
 MODELS: dict[str, type[BaseModel]] = {
     "telegram": Telegram,
+    "store": Store,
     "index": Index,
     "cache": Cache,
     "service": Service,

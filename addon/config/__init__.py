@@ -27,6 +27,7 @@ from addon.config.models import (
     Multipart,
     Origin,
     Service,
+    Store,
     Telegram,
 )
 from addon.config.problems import BOT_TOKENS_VARIABLE, ConfigError, Problem
@@ -49,6 +50,7 @@ __all__ = [
     "Origin",
     "Problem",
     "Service",
+    "Store",
     "Telegram",
     "byte_count",
     "find_config_path",

@@ -11,6 +11,11 @@ from addon.config.models import Config, Origin
 from addon.config.problems import quoted
 from addon.config.values import host
 
+# The Bot API gives back at most 20 MiB of a document, a local server takes 2000 MB (https://core.telegram.org/bots/api#sending-files).
+DOCUMENT_BYTES_MAX = 20_000_000
+LOCAL_DOCUMENT_BYTES_MAX = 2_000_000_000
+PACK_BYTES_MIN = 2 << 20
+
 
 def contradictions(config: Config) -> Iterator[tuple[str, str, str]]:
     """Each as its key, its value as it may be shown, and what was expected."""
@@ -18,6 +23,7 @@ def contradictions(config: Config) -> Iterator[tuple[str, str, str]]:
     if config.copies.retry_delay_s_min > config.copies.retry_delay_s_max:
         shown = str(config.copies.retry_delay_s_min)
         yield "copies.retry_delay_s_min", shown, "expected no more than copies.retry_delay_s_max"
+    yield from _of_the_store(config)
     yield from _repeated_names(config)
     yield from _repeated_access_keys(config)
     for number, bucket in enumerate(config.buckets):
@@ -30,6 +36,16 @@ def contradictions(config: Config) -> Iterator[tuple[str, str, str]]:
         if bucket.origin is not None:
             yield from _half_a_key_pair(key, bucket.origin)
             yield from _leads_back(config, key, bucket.origin)
+
+
+def _of_the_store(config: Config) -> Iterator[tuple[str, str, str]]:
+    store, chats = config.store, len(config.telegram.chat_ids)
+    if store.copies > chats:
+        yield "store.copies", str(store.copies), f"expected no more than there are telegram.chat_ids ({chats})"
+    most = LOCAL_DOCUMENT_BYTES_MAX if config.telegram.local else DOCUMENT_BYTES_MAX
+    if not PACK_BYTES_MIN <= store.pack_bytes_max <= most:
+        expected = f"expected {PACK_BYTES_MIN} … {most} bytes, which a document may have"
+        yield "store.pack_bytes_max", str(store.pack_bytes_max), expected
 
 
 def _repeated_bots(config: Config) -> Iterator[tuple[str, str, str]]:

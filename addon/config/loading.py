@@ -48,7 +48,7 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     tokens = [token.strip() for token in environ.get(BOT_TOKENS_VARIABLE, "").split(",") if token.strip()]
     if tokens and isinstance(content.setdefault("telegram", {}), dict):
         content["telegram"]["bot_tokens"] = tokens
-    for section in ("telegram", "index", "cache", "service", "copies", "multipart"):
+    for section in ("telegram", "store", "index", "cache", "service", "copies", "multipart"):
         content.setdefault(section, {})
     try:
         config = Config.model_validate(content, context=Surroundings(path.absolute().parent, environ))

@@ -40,8 +40,8 @@ class Section(BaseModel):
 
 
 class Telegram(Section):
-    """The bots and chats that keep the documents. One send waits `send_wait_s_max` seconds at most for Telegram's limits, of which
-    `channel_messages_per_min_max` is the one for a bot in a channel or group."""
+    """The bots and chats that keep the documents. `channel_messages_per_min_max` is Telegram's limit for a bot in a channel or
+    group; `local` says that `api_url` is a Bot API server of one's own, started with `--local`."""
 
     api_url: ApiUrl = "https://api.telegram.org"
     bot_tokens: Annotated[tuple[BotToken, ...], Field(strict=False), AfterValidator(not_empty)]
@@ -51,8 +51,24 @@ class Telegram(Section):
         AfterValidator(not_empty),
         AfterValidator(distinct),
     ]
-    send_wait_s_max: PositiveSeconds = 25.0
+    local: bool = False
     channel_messages_per_min_max: Annotated[int, Field(ge=2, le=60_000)] = 20
+
+
+class Store(Section):
+    """How objects are kept: when a write is acknowledged, in how many chats its bytes are, how small objects share documents
+    (bytes), how long a write waits for its turn (seconds), what becomes of bytes that nothing needs any more, and how often the
+    index is saved in Telegram (seconds, changes)."""
+
+    ack: Literal["telegram", "spool"] = "telegram"
+    copies: Annotated[int, Field(ge=1, le=2)] = 1
+    put_wait_s_max: PositiveSeconds = 25.0
+    pack_bytes_max: Bytes = 20_000_000
+    spool_bytes_max: Bytes = 2 << 30
+    erase: Literal["prompt", "lazy", "never"] = "lazy"
+    snapshot_interval_s: SecondsOrNever = 3600.0
+    snapshot_changes_max: Annotated[int, Field(ge=1, le=10**9)] = 10_000
+    snapshot_keep_s: PositiveSeconds = 7 * 86400.0
 
 
 class Index(Section):
@@ -146,6 +162,7 @@ class Config(Section):
     """All settings; made by `load_config` only. Paths are absolute where the settings file's is."""
 
     telegram: Telegram
+    store: Store
     index: Index
     cache: Cache
     service: Service

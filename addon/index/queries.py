@@ -57,6 +57,8 @@ KEY_STATE = (
         documents.c.file_id,
         documents.c.file_unique_id,
         documents.c.size,
+        documents.c.key_id,
+        documents.c.segment_bytes,
     )
     .select_from(
         keys.outerjoin(extents, (extents.c.bucket == keys.c.bucket) & (extents.c.key == keys.c.key)).outerjoin(

@@ -105,6 +105,8 @@ def document_row(document: Document, *, created_at_s: float, garbage_since_s: fl
         "file_id": document.file_id,
         "file_unique_id": document.file_unique_id,
         "size": document.size,
+        "key_id": document.key_id,
+        "segment_bytes": document.segment_bytes,
         "created_at_s": created_at_s,
         "garbage_since_s": garbage_since_s,
     }
@@ -199,6 +201,8 @@ def document_of(row: Row[Any]) -> Document:
         file_id=row.file_id,
         file_unique_id=row.file_unique_id,
         size=row.size,
+        key_id=row.key_id,
+        segment_bytes=row.segment_bytes,
     )
 
 

@@ -17,6 +17,7 @@ from addon.index.errors import mapped
 from addon.index.migration_calls import MigrationCalls
 from addon.index.numbers import next_number
 from addon.index.reader import Reader
+from addon.index.relocations import relocate
 from addon.index.sqlite import (
     FileIdentity,
     connect_to_write,
@@ -38,6 +39,7 @@ from addon.store.records import (
     CopyState,
     Document,
     Extent,
+    Move,
     NewObject,
     ObjectPart,
     ObjectRecord,
@@ -252,6 +254,9 @@ class SqlIndex(MigrationCalls):
 
     async def update_file_id(self, document_id: str, *, bot_id: int, file_id: str) -> None:
         await self._write(update_file_id, document_id, bot_id, file_id)
+
+    async def relocate(self, moves: Sequence[Move]) -> int:
+        return await self._write(relocate, tuple(moves), self._now_s())
 
     async def grant_anonymous_read(self, bucket: str, key: str, *, etag: str) -> None:
         await self._write(objects.grant_anonymous_read, bucket, key, etag)

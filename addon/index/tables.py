@@ -14,6 +14,9 @@ Decisions:
 - An upload that was completed keeps its row, without parts, until it expires: the same completion is answered alike when it comes
   again.
 - Copies that somebody waits for are leased before those of a sweep (`rank`), of which there may be a million.
+- What an object of these rows *is* stands in Telegram too, so that a lost index can be made again. `untold_keys` has the keys whose
+  present state no document in Telegram tells yet; triggers on `keys` and `extents` fill it, so that no way of writing forgets it.
+- Telegram's limits hold for all processes on this index together, so what they send and the pauses that it asks for are rows here.
 - One counter numbers generations, jobs and writes: numbers are never used again, also after the rows are gone.
 """
 
@@ -78,6 +81,11 @@ documents = Table(
     Column("size", BigInteger, nullable=False),
     Column("created_at_s", Float, nullable=False),
     Column("garbage_since_s", Float),
+    # Under which key it is sealed, in segments of how many bytes before sealing; empty and 0 where it lies there as it is.
+    Column("key_id", Text, nullable=False, server_default=""),
+    Column("segment_bytes", Integer, nullable=False, server_default="0"),
+    # It also tells the states of keys, which have to be told anew before it may go.
+    Column("tells_states", Boolean, nullable=False, server_default="0"),
     Index("documents_by_garbage_since_s", "garbage_since_s", "created_at_s"),
     sqlite_with_rowid=False,
 )
@@ -216,6 +224,81 @@ proxies = Table(
     metadata,
     Column("proxy_id", Text, primary_key=True),
     Column("seen_at_s", Float, nullable=False),
+)
+
+document_copies = Table(
+    "document_copies",
+    metadata,
+    # The same bytes in another chat.
+    Column("document_id", Text, ForeignKey("documents.document_id"), primary_key=True),
+    Column("chat_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("message_id", BigInteger, nullable=False),
+    Column("bot_id", BigInteger, nullable=False),
+    Column("file_id", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+untold_keys = Table(
+    "untold_keys",
+    metadata,
+    Column("bucket", Text, primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    # Of the state that is to be told; where the key is gone: of what it was last.
+    Column("generation", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+packs_under_way = Table(
+    "packs_under_way",
+    metadata,
+    # Packs that were numbered and of which not every object is committed or given up.
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("process_id", Text, nullable=False),
+    Column("began_at_s", Float, nullable=False),
+)
+
+telegram_sends = Table(
+    "telegram_sends",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("process_id", Text, nullable=False),
+    Column("bot_id", BigInteger, nullable=False),
+    Column("chat_id", BigInteger, nullable=False),
+    Column("began_at_s", Float, nullable=False),
+    # Null while it is under way.
+    Column("ended_at_s", Float),
+    Index("telegram_sends_by_pair", "bot_id", "chat_id", "began_at_s"),
+)
+
+telegram_pairs = Table(
+    "telegram_pairs",
+    metadata,
+    # What is known of a bot in a chat (chat_id 0: of the bot in all of them).
+    Column("bot_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("chat_id", BigInteger, primary_key=True, autoincrement=False),
+    # The end of the pause that a 429 asked for; when the last 429 came, and the messages a minute that were learnt from it.
+    Column("paused_until_s", Float, nullable=False, server_default="0"),
+    Column("limited_at_s", Float, nullable=False, server_default="0"),
+    Column("learnt_per_min", Float),
+    # Since when it is set aside, until when at least, and why.
+    Column("aside_since_s", Float),
+    Column("aside_until_s", Float, nullable=False, server_default="0"),
+    Column("reason", Text, nullable=False, server_default=""),
+    sqlite_with_rowid=False,
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("snapshot_id", Text, primary_key=True),
+    Column("began_at_s", Float, nullable=False),
+    # Null while it is being sent.
+    Column("taken_at_s", Float),
+    Column("objects", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    # Its messages, as JSON: the root document last.
+    Column("messages", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 counters = Table(

@@ -24,6 +24,7 @@ from addon.store.records import (
     CopyState,
     Document,
     Extent,
+    Move,
     NewObject,
     ObjectPart,
     ObjectRecord,
@@ -226,6 +227,11 @@ class Index(Protocol):
 
     async def update_file_id(self, document_id: str, *, bot_id: int, file_id: str) -> None:
         """Remember a file_id that was won again."""
+
+    async def relocate(self, moves: Sequence[Move]) -> int:
+        """Bytes lie in another document now: every extent of an object or a part within the moved ranges is led there, and what
+        nothing refers to any more becomes garbage, the new documents too. Objects keep their generation. Returns how many extents
+        there were."""
 
     async def garbage(self, *, limit: int) -> Sequence[Document]:
         """Documents without any extent, oldest first."""

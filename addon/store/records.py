@@ -17,7 +17,9 @@ class Document:
 
     `document_id` is ours (it stands in the caption); (`chat_id`, `message_id`) is the durable address; `file_id` belongs to the
     bot whose numeric id is `bot_id` and is a cache that can be won again by forwarding the message. `size` is in bytes.
-    A file that was imported by its `file_id` alone has no message that we know: `chat_id` and `message_id` are 0 then.
+    A file that was imported by its `file_id` alone has no message that we know: `chat_id` and `message_id` are 0 then. One that
+    waits in the spool folder has no `file_id` either. `key_id` names the key under which its bytes are sealed, in segments of
+    `segment_bytes` bytes each before sealing; empty and 0 where they lie there as they are.
     """
 
     document_id: str
@@ -27,6 +29,13 @@ class Document:
     file_id: str
     file_unique_id: str
     size: int
+    key_id: str = ""
+    segment_bytes: int = 0
+
+    @property
+    def is_spooled(self) -> bool:
+        """Whether its bytes are on the local disk, on their way to Telegram."""
+        return not self.file_id
 
     @property
     def has_message(self) -> bool:
@@ -48,6 +57,17 @@ class Extent:
     def has_hashes(self) -> bool:
         """Whether its bytes can be checked."""
         return bool(self.block_sha256s) or self.length == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What lay in one document lies in another now: `length` bytes from `offset` of `from_document_id`, at `to_offset` of `to`."""
+
+    from_document_id: str
+    offset: int
+    length: int
+    to: Document
+    to_offset: int
 
 
 class Provenance(enum.Enum):

@@ -146,7 +146,7 @@ def start_site(launch: Callable[..., Any], rgw: Origin, bucket: str, *, options:
     standin = launch(Standin, "--rate-limits", "off")
     tgstore = launch(Tgstore, standin, [Bucket(bucket, relay.origin)], started=False, options=options)
     text = tgstore.config.read_text()
-    tgstore.config.write_text(text.replace("[telegram]", "[telegram]\nsend_wait_s_max = 2.0", 1) + COPIES)
+    tgstore.config.write_text(text.replace("[telegram]", "[store]\nput_wait_s_max = 2.0\n[telegram]", 1) + COPIES)
     tgstore.start()
     return Site(tgstore, standin, relay, rgw)
 

@@ -204,7 +204,14 @@ def target_of(bucket: str, key: str, query: str = "", *, raw: bool = False) -> s
 
 
 def config_text(
-    api_url: str, origin_port: int, *, telegram: str = "", copies: str = "", service: str = "", images: str = ""
+    api_url: str,
+    origin_port: int,
+    *,
+    telegram: str = "",
+    store: str = "",
+    copies: str = "",
+    service: str = "",
+    images: str = "",
 ) -> str:
     """The settings; `images` are more of the bucket of that name."""
 
@@ -233,7 +240,9 @@ secret_access_key = "{ORIGIN_KEY.secret}"
 api_url = "{api_url}"
 bot_tokens = ["{BOT_A}", "{BOT_B}"]
 chat_ids = [{CHANNEL}]
-{telegram or "send_wait_s_max = 2.0"}
+{telegram}
+[store]
+{store or "put_wait_s_max = 2.0"}
 [index]
 url = "sqlite:///tgstore.db"
 [cache]
