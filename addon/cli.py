@@ -225,6 +225,28 @@ def export(
     raise typer.Exit(0 if is_clean else 1)
 
 
+@app.command()
+def snapshot(
+    config: ConfigOption = None,
+    accept_shrunken: Annotated[
+        bool,
+        typer.Option(
+            "--accept-shrunken",
+            help="Pin it although the one that is pinned has far more objects, or belongs to another index.",
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Save the index in Telegram now: a copy of it is sent, and pinned in each chat.
+
+    A running proxy does it by itself, every store.snapshot_interval_s. Exit status 1 where the copy was sent but not pinned.
+    """
+    from addon.commands.snapshot import take_snapshot
+
+    is_pinned = running.run(take_snapshot(running.settings(config), accept=accept_shrunken, as_json=as_json))
+    raise typer.Exit(0 if is_pinned else 1)
+
+
 @import_app.command("d1")
 def import_d1(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A SQLite file, or the dump of wrangler d1 export.")],

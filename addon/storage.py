@@ -25,6 +25,7 @@ from addon.store.own_connections import OwnConnections
 from addon.store.policies import BucketPolicies, LiveOrigins
 from addon.store.ports import Index, IndexUnavailable
 from addon.store.reader import Admission, Reader
+from addon.store.snapshots import Snapshots
 from addon.store.work_folder import work_folder
 from addon.telegram.documents import TelegramDocuments
 from addon.telegram.limits import group_rate
@@ -124,6 +125,17 @@ def _documents(config: Config, index: Index) -> TelegramDocuments:
 
     documents.on_new_file_id(remember)
     return documents
+
+
+def snapshots_of(config: Config, storage: Storage) -> Snapshots:
+    """What saves this index in Telegram."""
+    return Snapshots(
+        storage.index,
+        storage.documents,
+        storage.documents.pins,
+        work_dir=config.service.spool_dir,
+        keep_s=config.store.snapshot_keep_s,
+    )
 
 
 def copy_limits(config: Config) -> CopyLimits:

@@ -105,6 +105,12 @@ def turn_on_write_ahead_log(engine: Engine, *, sleep: Callable[[float], None] = 
             sleep(_WAL_PAUSE_S)
 
 
+def copy_database(engine: Engine, path: Path) -> None:
+    """Write a consistent copy of the database into a new file, without holding anybody up. Raises SQLAlchemy's errors."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("VACUUM INTO ?", (str(path),))  # https://www.sqlite.org/lang_vacuum.html
+
+
 def is_transaction_lost(connection: Connection) -> bool:
     """Whether SQLite rolled the whole transaction back by itself, as it may when the disk is full or fails."""
     driver = connection.connection.dbapi_connection

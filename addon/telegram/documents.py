@@ -42,6 +42,7 @@ from addon.telegram.limits import (
 )
 from addon.telegram.links import GET_FILE_IN_FLIGHT_MAX, Link, Links
 from addon.telegram.multipart import FilePart
+from addon.telegram.pins import TelegramPins
 from addon.telegram.retries import Retries, Time
 
 DOCUMENT_BYTES_MAX = 20_000_000  # getFile refuses more than 20 MiB; this is inside every reading of "20 MB".
@@ -118,6 +119,8 @@ class TelegramDocuments:
             self._bots, self._links, self._time, find_wait_s_max=read_wait_s_max, send_wait_s_max=send_wait_s_max
         )
         """The port `KnownFiles` of the same bots, within the same limits."""
+        self.pins = TelegramPins(self._bots, self._time, wait_s_max=send_wait_s_max)
+        """The port `Pins` of the same bots."""
 
     @property
     def document_bytes_max(self) -> int:
