@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from addon.commands.output import console, duration_text, printable, say, say_json, size_text
+from addon.commands.saved_status import saved_json, saved_line, saved_of
 from addon.config import Config
 from addon.index.sql_index import open_index
 from addon.store.bucket_status import BucketStatus, bucket_status, obstacles
 from addon.store.migration import Amount
-from addon.store.snapshot_format import Snapshot
 
 UNFINISHED_NAMED_MAX = 20
 
@@ -30,16 +28,21 @@ async def show_status(
                 await bucket_status(index, index, name, has_origin=has_origin[name], named_max=named_max)
                 for name in buckets
             ]
-            orphans = await index.orphans()
+            orphans, by_key = await index.orphans(), await index.amounts_by_key()
             saved = saved_of(await index.snapshots())
             if as_json:
-                buckets_told = [status.as_json() for status in found]
-                told = {"buckets": buckets_told, "orphans": orphans_json(orphans), "snapshot": snapshot_json(saved)}
-                say_json(told)
+                told = {"buckets": [status.as_json() for status in found], "orphans": documents_json(orphans)}
+                told["by_key"] = {key_id: documents_json(amount) for key_id, amount in by_key.items()}
+                say_json({**told, "snapshot": saved_json(saved)})
             else:
                 if watch_s is not None and console.is_terminal:
                     console.clear()
-                for line in [*lines_of(found, orphans, now_s=time.time()), snapshot_line(saved, now_s=time.time())]:
+                now_s = time.time()
+                for line in [
+                    *lines_of(found, orphans, now_s=now_s),
+                    *lines_of_keys(by_key),
+                    saved_line(saved, now_s=now_s),
+                ]:
                     say(line)
             if watch_s is None:
                 return
@@ -55,51 +58,15 @@ async def status_text(config: Config, buckets: Sequence[str]) -> str:
         has_origin = {bucket.name: bucket.origin is not None for bucket in config.buckets}
         found = [await bucket_status(index, index, name, has_origin=has_origin[name]) for name in buckets]
         lines = lines_of(found, await index.orphans(), now_s=time.time())
-        return "\n".join([*lines, snapshot_line(saved_of(await index.snapshots()), now_s=time.time())])
+        saved = saved_line(saved_of(await index.snapshots()), now_s=time.time())
+        return "\n".join([*lines, *lines_of_keys(await index.amounts_by_key()), saved])
     finally:
         await index.close()
 
 
-def orphans_json(orphans: Amount) -> dict[str, int]:
-    """Documents that nothing uses, for machines."""
-    return {"documents": orphans.objects, "size": orphans.size}
-
-
-@dataclass(frozen=True)
-class Saved:
-    """The last snapshot that is pinned, and the last one where it could not be; None where there is none."""
-
-    last: Snapshot | None
-    held_back: Snapshot | None
-
-
-def saved_of(snapshots: Sequence[Snapshot]) -> Saved:
-    """What of these, the newest first, is worth telling."""
-    ended = [one for one in snapshots if one.taken_at_s is not None]
-    last = next((one for one in ended if one.pinned), None)
-    return Saved(last, ended[0] if ended and ended[0].held_back else None)
-
-
-def snapshot_json(saved: Saved) -> dict[str, Any] | None:
-    """The index's last snapshot in Telegram, for machines."""
-    if saved.last is None and saved.held_back is None:
-        return None
-    told: dict[str, Any] = {"held_back": saved.held_back.held_back if saved.held_back else ""}
-    if saved.last is not None:
-        told |= {"taken_at_s": saved.last.taken_at_s, "objects": saved.last.objects, "documents": len(saved.last.parts)}
-    return told
-
-
-def snapshot_line(saved: Saved, *, now_s: float) -> str:
-    """The same for people."""
-    if saved.last is None or saved.last.taken_at_s is None:
-        text = "never"
-    else:
-        ago = _ago(saved.last.taken_at_s, now_s)
-        text = f"{ago}: {saved.last.objects} objects in {len(saved.last.parts)} documents"
-    if saved.held_back is not None:
-        text += f"; the last one is NOT pinned: {saved.held_back.held_back}"
-    return f"index saved in Telegram: {text}"
+def documents_json(amount: Amount) -> dict[str, int]:
+    """An amount of documents, for machines."""
+    return {"documents": amount.objects, "size": amount.size}
 
 
 def lines_of(found: Sequence[BucketStatus], orphans: Amount, *, now_s: float) -> list[str]:
@@ -109,6 +76,16 @@ def lines_of(found: Sequence[BucketStatus], orphans: Amount, *, now_s: float) ->
         lines += [*_lines_of_bucket(status, now_s), ""]
     lines.append(f"documents that nothing uses: {_amount(orphans)}")
     return lines
+
+
+def lines_of_keys(by_key: Mapping[str, Amount]) -> list[str]:
+    """How much is encrypted, for people; nothing where nothing is."""
+    if not any(by_key):
+        return []
+    return [
+        f"documents {f'encrypted under key {key_id}' if key_id else 'not encrypted'}: {_amount(amount)}"
+        for key_id, amount in sorted(by_key.items())
+    ]
 
 
 def _lines_of_bucket(status: BucketStatus, now_s: float) -> list[str]:

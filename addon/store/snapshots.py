@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from addon.store.captions import Caption, open_caption
+from addon.store.captions import Caption
 from addon.store.layout import PADDING_BYTES_MAX
 from addon.store.ports import Documents, DocumentToSend, TelegramUnavailable
 from addon.store.records import Document
@@ -141,9 +141,9 @@ class Snapshots:
         documents: Documents,
         pins: Pins,
         *,
+        read_caption: Callable[[str], Caption | None],
         work_dir: Path,
         keep_s: float,
-        read_caption: Callable[[str], Caption | None] = open_caption,
         erase: Callable[[Document], Awaitable[bool]] | None = None,
         now_s: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gzip
 import hashlib
 import json
@@ -14,7 +15,9 @@ from typing import Any
 
 from addon.index.sql_index import SqlIndex, open_index
 from addon.standin.switches import Switches
+from addon.store.captions import open_caption
 from addon.store.records import Document, Extent, NewObject, Provenance
+from addon.store.sealing import MasterKeys
 from addon.store.snapshot_format import Root, RootMark, read_mark, read_root
 from addon.store.snapshots import Snapshots
 from tests.standin_fixture import BOT_A, CHANNEL
@@ -74,6 +77,7 @@ def snapshots_of(world: World, index: SqlIndex, folder: Path, **settings: Any) -
         index,
         world.documents,
         world.documents.pins,
+        read_caption=functools.partial(open_caption, MasterKeys(None)),
         work_dir=folder / "work",
         **{"keep_s": KEEP_S, "now_s": world.time.clock, "sleep": world.time.sleep, **settings},
     )
