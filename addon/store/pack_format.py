@@ -14,7 +14,7 @@
   commit gives it is greater, and what was current before is less than that.
 - `kind`: "object" (the item is the object's bytes, or the last of them with those in front in `before`), "part" (of a multipart
   upload that was open), "moved" (bytes that a transaction of their own places; the states of the keys tell of it).
-- `as_of`, `under_way`: the states were read when the counter stood at `as_of`, and the packs of those numbers were not settled then:
+- `as_of`, `under_way`: the states were read when the counter stood at `as_of`; the packs of those numbers were not settled then:
   some item of theirs was neither committed nor given up. So a state that is told here is younger than the item of any pack that was
   numbered up to `as_of` and is not among them.
 - `settled_up_to`: all packs up to that number were settled, and every state that their commits had made is told in this pack or
