@@ -28,6 +28,7 @@ from addon.index.sqlite import (
     create_sqlite_engine,
     is_transaction_lost,
     path_of,
+    refuse_while_recovering,
     turn_on_write_ahead_log,
 )
 from addon.index.tables import UPLOAD_COMPLETED, UPLOAD_OPEN
@@ -92,6 +93,7 @@ def _open(
 ) -> SqlIndex:
     engine = create_sqlite_engine(path, busy_timeout_s=busy_timeout_s)
     with mapped("opened"):
+        refuse_while_recovering(path)
         create_folder(path)
         turn_on_write_ahead_log(engine)
         with connect_to_write(engine) as connection:

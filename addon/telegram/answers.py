@@ -57,14 +57,14 @@ def sent_file(result: Any, *, chat_id: int, size: int) -> SentFile | Rejected:
 
 @dataclass(frozen=True, slots=True)
 class FoundMessage:
-    """A message that was found: `caption` is empty where it has none; `file` is None where it has no file. `forwarded`: it is a
-    forwarded copy of another one."""
+    """A message that was found: when it, or the one that it is a forwarded copy of, was sent (UNIX seconds, 0 where that is not
+    told); `caption` is empty where it has none; `file` is None where it has no file."""
 
     chat_id: int
     message_id: int
+    sent_at_s: int
     caption: str
     file: SentFile | None
-    forwarded: bool
 
 
 def found_message(result: Any) -> FoundMessage | None:
@@ -74,14 +74,15 @@ def found_message(result: Any) -> FoundMessage | None:
     chat_id, message_id = chat.get("id") if isinstance(chat, Mapping) else None, message.get("message_id")
     if not isinstance(chat_id, int) or not isinstance(message_id, int) or isinstance(message_id, bool):
         return None
-    caption = message.get("caption")
+    caption, origin = message.get("caption"), message.get("forward_origin")
+    date = origin.get("date") if isinstance(origin, Mapping) else message.get("date")
     files = [found for name in MEDIA_FIELDS if (found := _file(message.get(name), chat_id, message_id))]
     return FoundMessage(
         chat_id,
         message_id,
+        date if isinstance(date, int) else 0,
         caption if isinstance(caption, str) else "",
         files[0] if files else None,
-        "forward_origin" in message,
     )
 
 
