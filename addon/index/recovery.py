@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, delete, func, insert, literal_column, select, union_all, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, union_all, update
 
 from addon.index.recovery_tables import chats, counts, found_documents, items, notes, packs, plans, states
 from addon.index.rows import document_row, key_bytes
@@ -252,6 +252,6 @@ def unreadable(connection: Connection) -> Sequence[str]:
     return tuple(connection.execute(select(notes.c.note).order_by(notes.c.note)).scalars())
 
 
-def how_many(connection: Connection, table: str) -> int:
-    """The rows of one of the tables of recovery."""
-    return int(connection.execute(select(func.count()).select_from(literal_column(table))).scalar_one())
+def how_many(connection: Connection, table: Table) -> int:
+    """The rows of a table."""
+    return int(connection.execute(select(func.count()).select_from(table)).scalar_one())

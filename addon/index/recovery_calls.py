@@ -21,7 +21,6 @@ from addon.index.recovery_tables import recovery_metadata
 from addon.index.sql_index import SqlIndex, open_index
 from addon.index.sqlite import (
     FILES_BESIDE,
-    connect_to_write,
     create_folder,
     create_sqlite_engine,
     path_of,
@@ -183,7 +182,7 @@ def _take_place(work: Path, target: Path) -> None:
     """Put the finished file in its place, whole and durable."""
     with mapped("put in its place"):
         engine = create_sqlite_engine(work, busy_timeout_s=5.0)
-        with connect_to_write(engine) as connection:
+        with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         check_empty(target)
         for ending in FILES_BESIDE:

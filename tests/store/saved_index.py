@@ -13,13 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from addon.index.recovery_calls import SqlRecoveryPlace
 from addon.index.sql_index import SqlIndex, open_index
 from addon.standin.switches import Switches
 from addon.store.captions import open_caption
 from addon.store.records import Document, Extent, NewObject, Provenance
+from addon.store.recovery import Recovery
+from addon.store.recovery_index import Recovered
 from addon.store.sealing import MasterKeys
 from addon.store.snapshot_format import Root, RootMark, read_mark, read_root
+from addon.store.snapshot_restore import SnapshotSource
 from addon.store.snapshots import Snapshots
+from addon.telegram.documents import TelegramDocuments
+from addon.telegram.limits import group_rate
 from tests.standin_fixture import BOT_A, CHANNEL
 from tests.telegram.telegram_world import World, telegram_world
 
@@ -66,6 +72,36 @@ class Lab:
         parts = [await self.world.read(part.document) for part in root.parts]
         assert [hashlib.sha256(part).hexdigest() for part in parts] == [part.sha256 for part in root.parts]
         return await asyncio.to_thread(gzip.decompress, b"".join(parts))
+
+    @asynccontextmanager
+    async def recovering(
+        self,
+        name: str = "again.db",
+        *,
+        tokens: Sequence[str] = (BOT_A,),
+        chats: Sequence[int] = (CHANNEL,),
+        **more: Any,
+    ) -> AsyncIterator[Recovery]:
+        """A recovery into another file, by other processes' eyes: nothing is known but tokens and chats."""
+        telegram = TelegramDocuments(
+            self.world.standin.url,
+            tokens,
+            chats,
+            clock=self.world.time.clock,
+            sleep=self.world.time.sleep,
+            group_rate=group_rate(60_000),
+        )
+        read_caption = functools.partial(open_caption, MasterKeys(None))
+        source = SnapshotSource(telegram.scan, telegram.pins, telegram, read_caption)
+        place = SqlRecoveryPlace(f"sqlite:///{self.folder}/{name}")
+        try:
+            yield Recovery(telegram.scan, source, read_caption, place, sleep=self.world.time.sleep, **more)
+        finally:
+            await telegram.close()
+
+    async def recover(self, name: str = "again.db", **more: Any) -> Recovered:
+        async with self.recovering(name, **more) as recovery:
+            return await recovery.run()
 
     def another(self, index: SqlIndex, **settings: Any) -> Snapshots:
         """The same beside another index."""
