@@ -17,6 +17,7 @@ from addon.index.documents import add_documents, update_file_id
 from addon.index.errors import mapped
 from addon.index.migration_calls import MigrationCalls
 from addon.index.numbers import next_number
+from addon.index.pack_calls import PackCalls
 from addon.index.reader import Reader
 from addon.index.relocations import relocate
 from addon.index.snapshot_calls import SnapshotCalls
@@ -122,7 +123,7 @@ def _open(
     return SqlIndex(reader=reader, writer=writer, now_s=now_s, copy_to=functools.partial(copy_to, engine))
 
 
-class SqlIndex(MigrationCalls, SnapshotCalls):
+class SqlIndex(PackCalls, MigrationCalls, SnapshotCalls):
     """Implements `addon.store.ports.Index`; see there for what each method promises. Made by `open_index`."""
 
     def __init__(
