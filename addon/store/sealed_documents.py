@@ -17,7 +17,7 @@ from pathlib import Path
 
 from addon.store.captions import seal_caption
 from addon.store.known_files import FoundFile, KnownFiles
-from addon.store.ports import DocumentCorrupt, Documents, DocumentToSend, KeyMissing
+from addon.store.ports import DocumentCorrupt, Documents, DocumentToSend
 from addon.store.records import BLOCK_BYTES, PACK_SEGMENT_BYTES, Document
 from addon.store.seal_format import TAG_BYTES, Header, content_bytes_max
 from addon.store.sealed_files import seal_file
@@ -61,12 +61,13 @@ class SealedDocuments:
             yield await asyncio.to_thread(document.sealed, content)
             return
         target = self._spool_dir / f"{uuid.uuid4().hex}.part"
-        sealing = asyncio.ensure_future(asyncio.to_thread(_seal_into, document, content, target))
+        sealing = asyncio.ensure_future(asyncio.to_thread(seal_file, document, content, target))
         try:
             await asyncio.shield(sealing)
             yield target
         finally:
-            await asyncio.wait([sealing])  # nothing is removed under a thread that still writes
+            # Nothing is removed under a thread that still writes.
+            await asyncio.gather(sealing, return_exceptions=True)
             target.unlink(missing_ok=True)
 
     def read(self, document: Document, *, offset: int, length: int) -> AsyncGenerator[bytes, None]:
@@ -96,9 +97,6 @@ class SealedDocuments:
     def _opener(self, document: Document) -> SealedDocument:
         try:
             return self._keys.document(Header.of(document))
-        except KeyMissing as error:
-            logger.error("%s", error)
-            raise
         except ValueError as error:
             raise DocumentCorrupt(f"document {document.document_id}: {error}") from None
 
@@ -123,6 +121,8 @@ class SealedDocuments:
                     for at in range(0, len(asked_for), BLOCK_BYTES):
                         yield bytes(asked_for[at : at + BLOCK_BYTES])
                     number += count
+        if number <= last:
+            raise WrongSeal(f"document {document.document_id} ends within segment {number}")
 
     def send_delay_s(self) -> float:
         """See the port."""
@@ -186,10 +186,3 @@ def _open(opener: SealedDocument, number: int, count: int, sealed: bytes) -> byt
     return b"".join(
         opener.open(one, view[place(one) - start : place(one + 1) - start]) for one in range(number, number + count)
     )
-
-
-def _seal_into(document: SealedDocument, content: bytes | Path, target: Path) -> None:
-    if isinstance(content, Path):
-        seal_file(document, content, target)
-    else:
-        target.write_bytes(document.sealed(content))

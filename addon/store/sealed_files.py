@@ -1,8 +1,10 @@
-"""Sealing a file into another one, and back, a segment at a time. Everything here blocks."""
+"""Sealing bytes or a file into another one, and back, a segment at a time. Everything here blocks."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import BinaryIO
 
 from addon.store.seal_format import HEADER_BYTES_MAX, Header
 from addon.store.sealing import MasterKeys, SealedDocument, WrongSeal
@@ -10,11 +12,11 @@ from addon.store.sealing import MasterKeys, SealedDocument, WrongSeal
 BUFFER_BYTES = 1 << 20
 
 
-def seal_file(document: SealedDocument, source: Path, target: Path) -> None:
+def seal_file(document: SealedDocument, source: bytes | Path, target: Path) -> None:
     """Seal the first `content_bytes` of `source` into the new file `target`. Raises OSError, and ValueError where the source is
     shorter."""
     step, left = document.header.segment_bytes, document.header.content_bytes
-    with source.open("rb", BUFFER_BYTES) as reading, target.open("xb", BUFFER_BYTES) as writing:
+    with _opened(source) as reading, target.open("xb", BUFFER_BYTES) as writing:
         writing.write(document.header_bytes)
         for number in range(document.header.segments):
             content = reading.read(min(step, left))
@@ -40,3 +42,7 @@ def open_file(keys: MasterKeys, source: Path, target: Path) -> Header:
         if reading.read(1):
             raise WrongSeal(f"something stands behind the end of document {header.document_id}")
     return header
+
+
+def _opened(source: bytes | Path) -> BinaryIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb", BUFFER_BYTES)
