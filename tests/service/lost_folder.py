@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import html
+import json
 import random
 import re
 import shutil
@@ -14,18 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from addon.service.multipart import MultipartHandlers
 from addon.standin.server import StandIn
 from addon.store.records import ObjectRecord, Tombstone
+from addon.telegram.documents import TelegramDocuments
 from tests.commands.program import Done, tgstore
 from tests.service.fixtures import OriginServer
 from tests.service.origin_relay import OriginRelay, origin_relay
 from tests.service.product import ALONE, IMAGES, RELAXED, Product, product_again
 from tests.service.uploads import Uploading, begin
-from tests.standin_fixture import running_standin
+from tests.standin_fixture import CHANNEL, running_standin
 
 RANDOM = random.Random(5)
-LARGE = RANDOM.randbytes(21_000_000)
-PARTS = [RANDOM.randbytes(5 << 20), RANDOM.randbytes((5 << 20) + 9), RANDOM.randbytes(70_000)]
+# Documents are small here, so that an object of some megabytes has several.
+DOCUMENT_BYTES_MAX = 3 << 20
+LARGE = RANDOM.randbytes(7_000_000)
+PARTS = [RANDOM.randbytes(2_500_000), RANDOM.randbytes(200_000), RANDOM.randbytes(70_000)]
 FAST = "channel_messages_per_min_max = 60000"
 HEADERS = [
     ("content-type", "image/png"),
@@ -71,6 +78,12 @@ class World:
         return sum(entry["method"] == method for entry in self.standin.control.log())
 
 
+def small_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Documents and parts may be small."""
+    monkeypatch.setitem(TelegramDocuments.__init__.__kwdefaults__, "document_bytes_max", DOCUMENT_BYTES_MAX)
+    monkeypatch.setitem(MultipartHandlers.__init__.__kwdefaults__, "part_bytes_min", 0)
+
+
 @asynccontextmanager
 async def world(folder: Path, origin: OriginServer, **settings: str) -> AsyncIterator[World]:
     async with (
@@ -107,6 +120,13 @@ async def fill(world: World, product: Product) -> None:
         await product.send("GET", key)
         await product.copied(key)
     assert (await product.send("DELETE", "from the origin, deleted")).status_code == 204
+
+
+def packs(world: World, chat_id: int = CHANNEL) -> list[dict[str, Any]]:
+    """The messages with packs."""
+    messages = world.standin.control.state()["chats"][str(chat_id)]["messages"]
+    ours = [one for one in messages if "document" in one and one["text"].startswith("{")]
+    return [one for one in ours if "p" in json.loads(one["text"])]
 
 
 async def put(product: Product, key: str, body: bytes, *, bucket: str = IMAGES, headers: Any = HEADERS) -> None:
