@@ -142,14 +142,14 @@ def unzip(path: Path, folder: Path) -> None:
 async def test_a_recovery_that_is_killed_goes_on(tmp_path: Path, origin_server: OriginServer) -> None:
     async with world(tmp_path, origin_server) as lost:
         async with lost.product() as product:
-            for number in range(250):
+            for number in range(160):
                 await put(product, f"key/{number}", bytes([number]))
             await product.store.packer.flush_states()
             before = await told(product)
         await lost.lose()
         begun = lost.calls("forwardmessage")
         process = await started("recover", "--json", cwd=tmp_path)
-        await eventually(lambda: lost.calls("forwardmessage") - begun > 150)
+        await eventually(lambda: lost.calls("forwardmessage") - begun > 110)
         process.kill()
         assert (await ended(process)).status == -9
         with pytest.raises(IndexUnavailable, match="tgstore recover"):
