@@ -350,6 +350,12 @@ class Documents(Protocol):
     def burst_share_left(self) -> float:
         """Of the documents that may be sent one right after the other, the part that is left (0 … 1)."""
 
+    def ways(self) -> int:
+        """How many documents are worth being under way at once: one for each pair of bot and chat that is usable now."""
+
+    def slot_s(self) -> float:
+        """The pace that may be kept for ever, over all these pairs: the seconds from one document to the next."""
+
     def on_new_file_id(self, remember: Callable[[str, int, str], None]) -> None:
         """Register who is told (document_id, bot_id, file_id) when a file_id was won again."""
 

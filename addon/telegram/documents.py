@@ -135,6 +135,14 @@ class TelegramDocuments:
         """See the port."""
         return self._bots.burst_share_left()
 
+    def ways(self) -> int:
+        """See the port."""
+        return self._bots.ways()
+
+    def slot_s(self) -> float:
+        """See the port."""
+        return self._bots.slot_s()
+
     async def send(self, document: DocumentToSend) -> Document:
         """See the port. Also raises `ValueError` for a document that breaks the port's terms, and `OSError` where its file
         cannot be read."""
