@@ -299,6 +299,26 @@ def import_d1(
     running.run(run_import(running.settings(config), file, columns, wish, as_json=as_json))
 
 
+@app.command("new-key")
+def new_key() -> None:
+    """Print a new key for the settings' [encryption]: 32 random bytes as base64."""
+    from addon.commands.sealing import show_new_key
+
+    show_new_key()
+
+
+@app.command()
+def unseal(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An encrypted document, as Telegram gives it.")],
+    into: Annotated[Path, typer.Argument(metavar="INTO", help="The new file that gets its content.")],
+    config: ConfigOption = None,
+) -> None:
+    """Decrypt a document that was downloaded by hand, with the keys of the settings."""
+    from addon.commands import sealing as command
+
+    command.unseal(running.settings(config), file, into)
+
+
 def _line(result: ProbeResult) -> str:
     mark = "[green]ok[/green]    " if result.ok else "[red]FAILED[/red]"
     text = f"{mark} {escape(result.subject)}: {escape(result.detail)}"

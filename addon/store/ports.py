@@ -19,6 +19,7 @@ from addon.store.conditions import Verdict, WriteCondition
 from addon.store.listed import Deletion, ListedObject, ListedPrefix
 from addon.store.multipart import CompletedUpload, Completion, MultipartUpload, NewPart, PartFacts
 from addon.store.records import (
+    BLOCK_BYTES,
     CopyJob,
     CopyOrder,
     CopyState,
@@ -50,6 +51,10 @@ class TelegramUnavailable(StoreError):
 
 class DocumentLost(StoreError):
     """The document cannot be read by any means that we have (all of them were tried). Never proof that it is gone for ever."""
+
+
+class KeyMissing(DocumentLost):
+    """It is sealed under a key that is not in the settings. The text names the key's id."""
 
 
 class DocumentCorrupt(StoreError):
@@ -312,12 +317,14 @@ class Commits(Protocol):
 @dataclass(frozen=True, slots=True)
 class DocumentToSend:
     """A document to be sent: `content` is its bytes, or the file that holds them; `size` of them (1 … `document_bytes_max` of the
-    port `Documents`). `caption` is compact ASCII."""
+    port `Documents`). `caption` is compact ASCII, at most `captions.PLAIN_CHARS_MAX` characters. Where documents are sealed, this
+    one is in segments of `segment_bytes`: whoever reads a byte of it reads that many."""
 
     document_id: str
     content: bytes | Path
     size: int
     caption: str
+    segment_bytes: int = BLOCK_BYTES
 
 
 class Deleted(enum.Enum):
@@ -341,8 +348,9 @@ class Documents(Protocol):
 
     def read(self, document: Document, *, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """The bytes `offset … offset+length` of a document, in pieces of any size up to 1 MiB. Exactly `length` bytes come, or
-        it raises (`TelegramUnavailable`, `DocumentLost`). Resumes by itself after resets, truncation and expired paths. The
-        caller checks hashes."""
+        it raises (`TelegramUnavailable`, `DocumentLost`, `DocumentCorrupt`). Offsets are those of the bytes that were sent, also
+        where they lie there sealed (`seal_format.content_bytes` tells how many there are). Resumes by itself after resets,
+        truncation and expired paths. The caller checks hashes."""
 
     def send_delay_s(self) -> float:
         """How long a document sent now would wait for its turn, in seconds; `inf` where only the end of another send can tell."""

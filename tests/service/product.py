@@ -209,11 +209,12 @@ def config_text(
     *,
     telegram: str = "",
     store: str = "",
+    encryption: str = "",
     copies: str = "",
     service: str = "",
     images: str = "",
 ) -> str:
-    """The settings; `images` are more of the bucket of that name."""
+    """The settings; `images` are more of the bucket of that name; `encryption` its table's lines."""
 
     def bucket(name: str, key: Key, more: str = "", *, origin: str | None = None) -> str:
         text = f"""
@@ -243,6 +244,8 @@ chat_ids = [{CHANNEL}]
 {telegram}
 [store]
 {store or "put_wait_s_max = 2.0"}
+{"[encryption]" if encryption else ""}
+{encryption}
 [index]
 url = "sqlite:///tgstore.db"
 [cache]
