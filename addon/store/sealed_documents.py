@@ -135,6 +135,14 @@ class SealedDocuments:
         """See the port."""
         return self._documents.burst_share_left()
 
+    def ways(self) -> int:
+        """See the port."""
+        return self._documents.ways()
+
+    def slot_s(self) -> float:
+        """See the port."""
+        return self._documents.slot_s()
+
     def on_new_file_id(self, remember: Callable[[str, int, str], None]) -> None:
         """See the port."""
         self._documents.on_new_file_id(remember)

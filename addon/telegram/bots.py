@@ -203,6 +203,19 @@ class Bots:
         left = sum(self.limits.burst_left(bot_id, chat_id) for bot_id, chat_id in chats)
         return left / sum(self.limits.rate(chat_id).burst for _, chat_id in chats)
 
+    def ways(self) -> int:
+        """How many pairs are not set aside."""
+        return len(self._usable())
+
+    def slot_s(self) -> float:
+        """The seconds between messages at the pace that these pairs may keep for ever; of all pairs where none is left."""
+        chats = [self.current_chat(pair.chat_id) for pair in self._usable() or self.pairs]
+        return 1 / sum(self.limits.rate(chat_id).per_s for chat_id in chats)
+
+    def _usable(self) -> list[Pair]:
+        now_s = self._clock()
+        return [pair for pair in self.pairs if self.usable_from_s(pair) <= now_s]
+
     def _queue_s(self, waiting: int, among: Collection[Pair]) -> float:
         """An estimate of how long a queue takes, so that a crowd is told at once instead of being held for the whole wait."""
         chats = [(pair.bot.bot_id, self.current_chat(pair.chat_id)) for pair in among]

@@ -12,7 +12,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import httpx
 
-from addon.store.ports import DocumentToSend, TelegramUnavailable
+from addon.store.ports import Deleted, DocumentToSend, TelegramUnavailable
 from addon.store.records import Document
 from addon.telegram.answers import Rejected, SentFile, sent_file
 from addon.telegram.bots import Bots, Pair
@@ -42,6 +42,7 @@ from addon.telegram.limits import (
 )
 from addon.telegram.links import GET_FILE_IN_FLIGHT_MAX, Link, Links
 from addon.telegram.multipart import FilePart
+from addon.telegram.placeholders import blank
 from addon.telegram.retries import Retries, Time
 
 DOCUMENT_BYTES_MAX = 20_000_000  # getFile refuses more than 20 MiB; this is inside every reading of "20 MB".
@@ -133,6 +134,14 @@ class TelegramDocuments:
     def burst_share_left(self) -> float:
         """See the port."""
         return self._bots.burst_share_left()
+
+    def ways(self) -> int:
+        """See the port."""
+        return self._bots.ways()
+
+    def slot_s(self) -> float:
+        """See the port."""
+        return self._bots.slot_s()
 
     async def send(self, document: DocumentToSend) -> Document:
         """See the port. Also raises `ValueError` for a document that breaks the port's terms, and `OSError` where its file
@@ -276,9 +285,13 @@ class TelegramDocuments:
         """See the port."""
         self._links.on_new_file_id(remember)
 
-    async def delete(self, document: Document) -> bool:
+    async def delete(self, document: Document) -> Deleted:
         """See the port. Raises `TelegramUnavailable` where no bot could tell."""
         return await delete(self._bots, document, Retries(self._time, wait_s_max=self._send_wait_s_max))
+
+    async def blank(self, document: Document) -> bool:
+        """See the port. Raises `TelegramUnavailable` where no bot could do it."""
+        return await blank(self._bots, document, Retries(self._time, wait_s_max=self._send_wait_s_max))
 
     async def close(self) -> None:
         """Let go of every connection."""
