@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -19,6 +20,7 @@ from addon.config import Config
 from addon.index.sql_index import SqlIndex, open_index
 from addon.origin.client import S3Origin
 from addon.store.cache import DiskCache, MemoryCache
+from addon.store.captions import open_caption
 from addon.store.copier import CopyLimits
 from addon.store.key_check import check_keys
 from addon.store.known_files import KnownFiles
@@ -31,6 +33,7 @@ from addon.store.ports import Documents, Index, IndexUnavailable
 from addon.store.reader import Admission, Reader
 from addon.store.sealed_documents import SealedDocuments, SealedKnownFiles
 from addon.store.sealing import MasterKeys
+from addon.store.snapshots import Pins, Snapshots
 from addon.store.work_folder import work_folder
 from addon.telegram.documents import TelegramDocuments
 from addon.telegram.limits import group_rate
@@ -48,12 +51,15 @@ _PROXY, _COMMAND = "proxy-", "command-"
 @dataclass(frozen=True)
 class Storage:
     """What is open: the index, each bucket's origin (None where it has none), the documents in Telegram and the files that were
-    there before (sealed, where there is a key), the store on top of them, and the connections that the origins' clients have."""
+    there before (sealed, where there is a key), what is pinned in the chats, the store on top of them, the keys that open what is
+    sealed, and the connections that the origins' clients have."""
 
     index: SqlIndex
     origins: Mapping[str, S3Origin | None]
     documents: Documents
     known_files: KnownFiles
+    pins: Pins
+    keys: MasterKeys
     store: ObjectStore
     own_connections: OwnConnections
 
@@ -126,7 +132,7 @@ async def _open(
         index=index, documents=documents, packer=packer, reader=reader, origins=origins, spool_dir=spool_dir
     )
     await asyncio.to_thread(store.open)
-    return Storage(index, origins, documents, known_files, store, own)
+    return Storage(index, origins, documents, known_files, telegram.pins, keys, store, own)
 
 
 def _start_packer(storage: Storage, stack: AsyncExitStack) -> None:
@@ -157,6 +163,18 @@ def _documents(config: Config, index: Index) -> TelegramDocuments:
 
     documents.on_new_file_id(remember)
     return documents
+
+
+def snapshots_of(config: Config, storage: Storage) -> Snapshots:
+    """What saves this index in Telegram."""
+    return Snapshots(
+        storage.index,
+        storage.documents,
+        storage.pins,
+        read_caption=functools.partial(open_caption, storage.keys),
+        work_dir=config.service.spool_dir,
+        keep_s=config.store.snapshot_keep_s,
+    )
 
 
 def copy_limits(config: Config) -> CopyLimits:

@@ -42,8 +42,10 @@ from addon.telegram.limits import (
 )
 from addon.telegram.links import GET_FILE_IN_FLIGHT_MAX, Link, Links
 from addon.telegram.multipart import FilePart
+from addon.telegram.pins import TelegramPins
 from addon.telegram.placeholders import blank
 from addon.telegram.retries import Retries, Time
+from addon.telegram.scan import TelegramScan
 
 DOCUMENT_BYTES_MAX = 20_000_000  # getFile refuses more than 20 MiB; this is inside every reading of "20 MB".
 CAPTION_LENGTH_MAX = 1024
@@ -119,6 +121,10 @@ class TelegramDocuments:
             self._bots, self._links, self._time, find_wait_s_max=read_wait_s_max, send_wait_s_max=send_wait_s_max
         )
         """The port `KnownFiles` of the same bots, within the same limits."""
+        self.pins = TelegramPins(self._bots, self._time, wait_s_max=send_wait_s_max)
+        """The port `Pins` of the same bots."""
+        self.scan = TelegramScan(self._bots, self._time, scratch_chat_id=scratch_chat_id)
+        """The port `ChatScan` of the same bots, within the same limits."""
 
     @property
     def document_bytes_max(self) -> int:
