@@ -96,6 +96,7 @@ async def _open(
             stack.push_async_callback(origin.close)
     origins = LiveOrigins(configured, policies)
     reader = Reader(documents, memory, disk, admission)
+    stack.push_async_callback(reader.close)
     store = ObjectStore(index=index, documents=documents, reader=reader, origins=origins, spool_dir=spool_dir)
     await asyncio.to_thread(store.open)
     return Storage(index, origins, documents, store, own)

@@ -114,6 +114,7 @@ class TelegramDocuments:
             get_file_in_flight_max=get_file_in_flight_max,
         )
         self._downloads = asyncio.Semaphore(downloads_in_flight_max)
+        self._ranges_ignored = False  # What the file host made of the last range that it was asked for.
         self.known_files = TelegramKnownFiles(
             self._bots, self._links, self._time, find_wait_s_max=read_wait_s_max, send_wait_s_max=send_wait_s_max
         )
@@ -205,6 +206,15 @@ class TelegramDocuments:
             return Rejected("neither the answer nor getFile confirm the size", sent.chat_id, sent.message_id)
         return sent
 
+    def prepare(self, document: Document) -> None:
+        """See the port."""
+        if not document.is_spooled:
+            self._links.prepare(document)
+
+    def reads_from_start(self) -> bool:
+        """See the port."""
+        return self._ranges_ignored
+
     async def read(self, document: Document, *, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """See the port. Raises `ValueError` for a range that does not lie in the document."""
         if offset < 0 or length < 0 or offset + length > document.size:
@@ -255,10 +265,14 @@ class TelegramDocuments:
             length=length,
             clock=self._time.clock,
             ask_for_range=ask_for_range,
+            tell_range=self._tell_range,
         )
         async with self._download_slot(), aclosing(pieces):
             async for piece in pieces:
                 yield piece
+
+    def _tell_range(self, is_honoured: bool) -> None:
+        self._ranges_ignored = not is_honoured
 
     @asynccontextmanager
     async def _download_slot(self) -> AsyncIterator[None]:
