@@ -26,6 +26,7 @@ from addon.store.policies import BucketPolicies, LiveOrigins
 from addon.store.ports import Index, IndexUnavailable
 from addon.store.reader import Admission, Reader
 from addon.store.work_folder import work_folder
+from addon.telegram.client import Timeouts
 from addon.telegram.documents import TelegramDocuments
 from addon.telegram.limits import group_rate
 
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 # A command reads each block once; what it keeps at hand is for the blocks of one object.
 COMMAND_MEMORY_BYTES_MAX = 64 << 20
+# A local Bot API server answers getFile when it has fetched all of the file from Telegram, up to 2000 MB.
+LOCAL_GET_FILE_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,9 @@ def _documents(config: Config, index: Index) -> TelegramDocuments:
         config.telegram.chat_ids,
         send_wait_s_max=config.store.put_wait_s_max,
         group_rate=group_rate(config.telegram.channel_messages_per_min_max),
+        document_bytes_max=config.telegram.document_bytes_max,
+        timeouts=Timeouts(get_file_s=LOCAL_GET_FILE_S) if config.telegram.local else None,
+        local=config.telegram.local,
     )
     remembering: set[asyncio.Task[None]] = set()
 
