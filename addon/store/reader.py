@@ -25,7 +25,8 @@ READ_AHEAD_BLOCKS = 4
 READ_AHEAD_BLOCKS_MAX = 40
 # Of all readers together, beyond their first few.
 READ_AHEAD_BLOCKS_TOTAL_MAX = 160
-# A client who waits this long for a block takes more than the downloads give: at 50 MB/s a block takes 20 ms.
+# A client who waits this long for a block takes more than the downloads give: at 50 MB/s a block takes 20 ms. (The first one is no
+# measure: its link is asked for first.)
 WAITED_S = 0.02
 # Documents whose links are asked for ahead.
 LINKS_AHEAD = 2
@@ -121,7 +122,7 @@ class _Window:
         self._run, self._number = 0, 0  # of the next block to ask for
         self._asked: deque[tuple[Run, int, Arrival]] = deque()
         self._size = READ_AHEAD_BLOCKS
-        self._given_at_s = time.monotonic()
+        self._given_at_s, self._has_begun = time.monotonic(), False
 
     async def next(self) -> bytes | None:
         """The wanted bytes of the next block; None after the last one."""
@@ -140,13 +141,13 @@ class _Window:
             began_s = time.monotonic()
             # Shielded, because others may wait for the same block.
             await asyncio.shield(arrival.data)
-            if time.monotonic() - began_s > WAITED_S:
+            if time.monotonic() - began_s > WAITED_S and self._has_begun:
                 self._widen()
         data = arrival.data.result()
         self._asked.popleft()
         self._arrivals.release(arrival)
         self._ask()
-        self._given_at_s = time.monotonic()
+        self._given_at_s, self._has_begun = time.monotonic(), True
         block = run.blocks[number]
         return data[block.skip : block.skip + block.take]
 

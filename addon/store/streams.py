@@ -124,10 +124,10 @@ class Stream:
                 return
 
     def leave(self, reader: object) -> None:
-        """The reader takes no more of it; it ends with the last one."""
+        """The reader takes no more of it; with the last one it ends, unless all blocks are here: then it only tidies up."""
         if reader in self._readers:
             self._readers.discard(reader)
-            if not self._readers and self._task is not None:
+            if not self._readers and self._task is not None and self._at < len(self.run.blocks):
                 self._is_ending = True
                 self._task.cancel()
 
