@@ -124,6 +124,14 @@ class SealedDocuments:
         if number <= last:
             raise WrongSeal(f"document {document.document_id} ends within segment {number}")
 
+    def prepare(self, document: Document) -> None:
+        """See the port."""
+        self._documents.prepare(document)
+
+    def reads_from_start(self) -> bool:
+        """See the port."""
+        return self._documents.reads_from_start()
+
     def send_delay_s(self) -> float:
         """See the port."""
         return self._documents.send_delay_s()
