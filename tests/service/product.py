@@ -40,6 +40,9 @@ LIMIT_S = 20.0
 # What must never be in a log, an answer or an exception.
 SECRETS = (BOT_A.partition(":")[2], BOT_B.partition(":")[2], USER.secret, OTHER_USER.secret, ORIGIN_KEY.secret)
 
+# A fault of the stand-in: all bytes of a download are other ones.
+WRONG_BYTES = {"kind": "corrupt", "offset": 0, "count": 1 << 30}
+
 # No flood control and no throttle: the tests of telegram/ and one test in store/ have them exact.
 RELAXED = Switches(rate_limits="off", equal_size_throttle=False)
 
