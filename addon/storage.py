@@ -23,7 +23,7 @@ from addon.store.object_store import ObjectStore
 from addon.store.origin_addresses import OriginAddresses
 from addon.store.own_connections import OwnConnections
 from addon.store.policies import BucketPolicies, LiveOrigins
-from addon.store.ports import Index, IndexUnavailable
+from addon.store.ports import IndexUnavailable
 from addon.store.reader import Admission, Reader
 from addon.store.work_folder import work_folder
 from addon.telegram.documents import TelegramDocuments
@@ -101,14 +101,16 @@ async def _open(
     return Storage(index, origins, documents, store, own)
 
 
-def _documents(config: Config, index: Index) -> TelegramDocuments:
+def _documents(config: Config, index: SqlIndex) -> TelegramDocuments:
     documents = TelegramDocuments(
         config.telegram.api_url,
         [token.get_secret_value() for token in config.telegram.bot_tokens],
         config.telegram.chat_ids,
         send_wait_s_max=config.store.put_wait_s_max,
         group_rate=group_rate(config.telegram.channel_messages_per_min_max),
+        ledger=index,
     )
+    documents.start()
     remembering: set[asyncio.Task[None]] = set()
 
     async def remember_soon(document_id: str, bot_id: int, file_id: str) -> None:

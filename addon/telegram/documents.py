@@ -7,13 +7,14 @@ import logging
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 
 import httpx
 
 from addon.store.ports import DocumentToSend, TelegramUnavailable
 from addon.store.records import Document
+from addon.store.send_ledger import Rate, SendLedger
 from addon.telegram.answers import Rejected, SentFile, sent_file
 from addon.telegram.bots import Bots, Pair
 from addon.telegram.client import BotApi, Timeouts, public_authorities
@@ -37,17 +38,17 @@ from addon.telegram.limits import (
     GROUP_RATE,
     PRIVATE_RATE,
     UPLOADS_IN_FLIGHT_MAX,
-    Rate,
     SendLimits,
 )
 from addon.telegram.links import GET_FILE_IN_FLIGHT_MAX, Link, Links
 from addon.telegram.multipart import FilePart
 from addon.telegram.retries import Retries, Time
+from addon.telegram.slots import Slots
 
 DOCUMENT_BYTES_MAX = 20_000_000  # getFile refuses more than 20 MiB; this is inside every reading of "20 MB".
 CAPTION_LENGTH_MAX = 1024
 FILE_NAME_STEM_LENGTH_MAX = 64
-# Of all bots together. A download lasts as long as its reader takes, so slow readers must not use up what the others need.
+# Of all bots and processes together. A download lasts as long as its reader takes: slow readers must not use up all of them.
 DOWNLOADS_IN_FLIGHT_MAX = 64
 OTHER_CALLS_IN_FLIGHT_MAX = 8  # Connections for each bot beside uploads, getFile and downloads: forwards and deletions.
 KEEP_ALIVE_S = 30.0  # An idle connection is closed before a server or a firewall forgets it.
@@ -63,7 +64,8 @@ class TelegramDocuments:
     `clock` is monotonic and `sleep` waits, both in seconds; `rng` gives the jitter. `send_wait_s_max` bounds how long a send waits
     for its turn and between attempts (transfers have their own limits, `timeouts`); `read_wait_s_max` the same for a read since
     its last progress. `scratch_chat_id` is where messages are forwarded to win a file_id again (default: the document's chat).
-    `local` is for a local Bot API server and not built yet. Raises `ValueError` for settings that cannot be.
+    With `ledger`, the limits hold for all processes that share it. `local` is for a local Bot API server and not built yet. Raises
+    `ValueError` for settings that cannot be.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class TelegramDocuments:
         get_file_in_flight_max: int = GET_FILE_IN_FLIGHT_MAX,
         timeouts: Timeouts | None = None,
         local: bool = False,
+        ledger: SendLedger | None = None,
     ) -> None:
         if local:
             raise ValueError("a local Bot API server is not supported yet")
@@ -105,7 +108,7 @@ class TelegramDocuments:
             bot_rate=bot_rate,
             uploads_in_flight_max=uploads_in_flight_max,
         )
-        self._bots = Bots(bots, chat_ids, limits, clock=clock, sleep=sleep)
+        self._bots = Bots(bots, chat_ids, limits, clock=clock, sleep=sleep, ledger=ledger)
         self._links = Links(
             self._bots,
             self._time,
@@ -113,11 +116,23 @@ class TelegramDocuments:
             scratch_chat_id=scratch_chat_id,
             get_file_in_flight_max=get_file_in_flight_max,
         )
-        self._downloads = asyncio.Semaphore(downloads_in_flight_max)
+        self._downloads = Slots(
+            lambda: max(1, downloads_in_flight_max // limits.processes),
+            wait_s_max=read_wait_s_max,
+            busy="too many downloads are under way",
+        )
         self.known_files = TelegramKnownFiles(
             self._bots, self._links, self._time, find_wait_s_max=read_wait_s_max, send_wait_s_max=send_wait_s_max
         )
         """The port `KnownFiles` of the same bots, within the same limits."""
+
+    def start(self) -> None:
+        """Begin to look, every few seconds, at what other processes do, and whether what was set aside works again."""
+        self._bots.start()
+
+    async def look(self) -> None:
+        """Do that once, now."""
+        await self._bots.look()
 
     @property
     def document_bytes_max(self) -> int:
@@ -215,7 +230,7 @@ class TelegramDocuments:
         position, end = offset, offset + length
         while position < end:
             link = await self._links.link(document, without=without)
-            await retries.wait_out(self._bots.limits.paused_s(link.bot.bot_id, None), "download")
+            await retries.wait_out(await self._bots.paused_s(link.bot.bot_id, None), "download")
             began = position
             error: BotApiError
             try:
@@ -226,7 +241,7 @@ class TelegramDocuments:
                 continue
             except BotApiError as failure:
                 error = failure
-            self._blame(document, link, error)
+            await self._blame(document, link, error)
             ask_for_range = ask_for_range and not isinstance(error, MalformedAnswer)
             if isinstance(error, Unauthorized):
                 unauthorized += 1
@@ -236,11 +251,11 @@ class TelegramDocuments:
                 retries.progress()
             await retries.pause(error)
 
-    def _blame(self, document: Document, link: Link, error: BotApiError) -> None:
+    async def _blame(self, document: Document, link: Link, error: BotApiError) -> None:
         """What a failed download tells about its link."""
         logger.info("document %s: %s", document.document_id, error)
         if isinstance(error, RateLimited):
-            self._bots.limits.pause(link.bot.bot_id, None, error.retry_after_s)
+            await self._bots.pause(link.bot.bot_id, None, error.retry_after_s)
         elif isinstance(error, NotFound | Unauthorized | MalformedAnswer):
             self._links.forget(document, link)
 
@@ -256,21 +271,9 @@ class TelegramDocuments:
             clock=self._time.clock,
             ask_for_range=ask_for_range,
         )
-        async with self._download_slot(), aclosing(pieces):
+        async with self._downloads.one(), aclosing(pieces):
             async for piece in pieces:
                 yield piece
-
-    @asynccontextmanager
-    async def _download_slot(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._read_wait_s_max):
-                await self._downloads.acquire()
-        except TimeoutError:
-            raise TelegramUnavailable("too many downloads are under way") from None
-        try:
-            yield
-        finally:
-            self._downloads.release()
 
     def on_new_file_id(self, remember: Callable[[str, int, str], None]) -> None:
         """See the port."""
@@ -283,6 +286,7 @@ class TelegramDocuments:
     async def close(self) -> None:
         """Let go of every connection."""
         await self._links.close()
+        await self._bots.close()
         await self._transport.aclose()
 
 

@@ -89,7 +89,7 @@ class TelegramKnownFiles:
             try:
                 return await self._links.ask(bot, file_id, retries)
             except RateLimited as error:
-                self._bots.limits.pause(bot.bot_id, None, error.retry_after_s)
+                await self._bots.pause(bot.bot_id, None, error.retry_after_s)
                 await retries.pause(error)
             except TRANSIENT as error:
                 await retries.pause(error)

@@ -30,11 +30,14 @@ from addon.telegram.errors import (
     Unauthorized,
 )
 from addon.telegram.retries import Retries, Time
+from addon.telegram.slots import Slots
 
 LINK_LIFETIME_S = 50 * 60.0  # Telegram promises an hour.
 LINKS_KEPT_MAX = 10_000
 FILE_IDS_KEPT_MAX = 10_000
-GET_FILE_IN_FLIGHT_MAX = 8  # Per bot; trouble was reported from 15 a second on (tdlib/telegram-bot-api#755).
+GET_FILE_IN_FLIGHT_MAX = (
+    8  # Per bot, of all processes; trouble was reported from 15 a second on (tdlib/telegram-bot-api#755).
+)
 REFUSALS_MAX = 3  # How often a 400 of getFile is answered with another try before the file_id counts as lost.
 
 logger = logging.getLogger(__name__)
@@ -63,7 +66,14 @@ class Links:
         self._time = time
         self._wait_s_max = wait_s_max
         self._scratch_chat_id = scratch_chat_id
-        self._slots = {bot.bot_id: asyncio.Semaphore(get_file_in_flight_max) for bot in bots.bots}
+        self._slots = {
+            bot.bot_id: Slots(
+                lambda: max(1, get_file_in_flight_max // bots.limits.processes),
+                wait_s_max=wait_s_max,
+                busy="too many files are asked for at once",
+            )
+            for bot in bots.bots
+        }
         self._links: OrderedDict[str, Link] = OrderedDict()
         self._file_ids: OrderedDict[tuple[str, int], str] = OrderedDict()
         self._asked: dict[tuple[str, frozenset[int]], asyncio.Task[Link]] = {}
@@ -165,7 +175,7 @@ class Links:
             try:
                 return self._checked(bot, await self.ask(bot, file_id, retries), document)
             except RateLimited as error:
-                self._bots.limits.pause(bot.bot_id, None, error.retry_after_s)
+                await self._bots.pause(bot.bot_id, None, error.retry_after_s)
                 await retries.pause(error)
             except BadRequest as error:
                 if "too big" in error.text:
@@ -180,16 +190,11 @@ class Links:
 
     async def ask(self, bot: BotApi, file_id: str, retries: Retries) -> FileLink:
         """Ask getFile once. Raises a `BotApiError`, or `TelegramUnavailable` where its turn does not come in time."""
-        await retries.wait_out(self._bots.limits.paused_s(bot.bot_id, None), "getFile")
-        try:
-            async with asyncio.timeout(self._wait_s_max):
-                await self._slots[bot.bot_id].acquire()
-        except TimeoutError:
-            raise TelegramUnavailable("too many files are asked for at once") from None
-        try:
+        await retries.wait_out(await self._bots.paused_s(bot.bot_id, None), "getFile")
+        async with self._slots[bot.bot_id].one():
+            while (wait_s := self._bots.limits.file_may_be_asked_for_s(bot.bot_id)) > 0:
+                await retries.wait_out(wait_s, "getFile")
             link = file_link(await bot.call("getFile", {"file_id": file_id}))
-        finally:
-            self._slots[bot.bot_id].release()
         if link is None:
             raise MalformedAnswer("getFile", "an answer without a file_path")
         return link
