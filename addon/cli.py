@@ -225,6 +225,29 @@ def export(
     raise typer.Exit(0 if is_clean else 1)
 
 
+@app.command()
+def gc(
+    config: ConfigOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be erased, and why the rest stays.")
+    ] = False,
+    keep_snapshots: Annotated[
+        bool, typer.Option("--keep-snapshots", help="Leave what snapshots of the index within their time need.")
+    ] = False,
+    as_json: JsonLinesOption = False,
+) -> None:
+    """Erase now, in Telegram, what was deleted and replaced: messages are deleted, those older than 48 hours get a placeholder.
+
+    Ctrl-C stops it, and running it again goes on. Exit status 1 where something could not be erased.
+    """
+    from addon.commands import gc as command
+
+    settings = running.settings(config)
+    order = command.GcOrder(dry_run=dry_run, keep_snapshots=keep_snapshots)
+    is_clean = running.run(command.gc(settings, order, as_json=as_json))
+    raise typer.Exit(0 if is_clean else 1)
+
+
 @import_app.command("d1")
 def import_d1(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A SQLite file, or the dump of wrangler d1 export.")],
@@ -274,6 +297,26 @@ def import_d1(
         concurrency=concurrency,
     )
     running.run(run_import(running.settings(config), file, columns, wish, as_json=as_json))
+
+
+@app.command("new-key")
+def new_key() -> None:
+    """Print a new key for the settings' [encryption]: 32 random bytes as base64."""
+    from addon.commands.sealing import show_new_key
+
+    show_new_key()
+
+
+@app.command()
+def unseal(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An encrypted document, as Telegram gives it.")],
+    into: Annotated[Path, typer.Argument(metavar="INTO", help="The new file that gets its content.")],
+    config: ConfigOption = None,
+) -> None:
+    """Decrypt a document that was downloaded by hand, with the keys of the settings."""
+    from addon.commands import sealing as command
+
+    command.unseal(running.settings(config), file, into)
 
 
 def _line(result: ProbeResult) -> str:

@@ -48,8 +48,10 @@ from addon.service.tags import TagHandlers
 from addon.service.upload_listing import UploadListing
 from addon.service.upload_slots import UploadSlots
 from addon.service.write_through import WriteThrough
-from addon.storage import copy_limits, open_storage
+from addon.storage import Storage, copy_limits, open_storage
 from addon.store.copier import Copier
+from addon.store.eraser import Eraser
+from addon.store.erasing_task import ErasingTask, When
 from addon.store.expiry import UploadExpiry
 from addon.store.freshness import Freshness
 from addon.store.object_store import ObjectStore
@@ -91,6 +93,9 @@ async def compose(config: Config) -> Gateway:
         expiry = UploadExpiry(store, expire_after_s=config.multipart.expire_after_s)
         expiry.start()
         stack.push_async_callback(expiry.stop)
+        erasing = _erasing(config, storage)
+        erasing.start()
+        stack.push_async_callback(erasing.stop)
         copier.start()
         stack.push_async_callback(copier.stop)
         startup_check = asyncio.create_task(_report_failures(config))
@@ -98,6 +103,18 @@ async def compose(config: Config) -> Gateway:
         everything = stack.pop_all()
     gateway.on_stop(everything.aclose)
     return gateway
+
+
+def _erasing(config: Config, storage: Storage) -> ErasingTask:
+    index, store = storage.index, storage.store
+    return ErasingTask(
+        index,
+        Eraser(index, storage.documents, forget=store.forget_documents),
+        When(config.store.erase),
+        snapshot_keep_s=config.store.snapshot_keep_s,
+        forget=store.forget_documents,
+        now_s=store.now_s,
+    )
 
 
 async def read_status(config: Config, buckets: Sequence[str]) -> str:

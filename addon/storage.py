@@ -19,12 +19,16 @@ from addon.index.sql_index import SqlIndex, open_index
 from addon.origin.client import S3Origin
 from addon.store.cache import DiskCache, MemoryCache
 from addon.store.copier import CopyLimits
+from addon.store.key_check import check_keys
+from addon.store.known_files import KnownFiles
 from addon.store.object_store import ObjectStore
 from addon.store.origin_addresses import OriginAddresses
 from addon.store.own_connections import OwnConnections
 from addon.store.policies import BucketPolicies, LiveOrigins
-from addon.store.ports import IndexUnavailable
+from addon.store.ports import Documents, IndexUnavailable
 from addon.store.reader import Admission, Reader
+from addon.store.sealed_documents import SealedDocuments, SealedKnownFiles
+from addon.store.sealing import MasterKeys
 from addon.store.work_folder import work_folder
 from addon.telegram.documents import TelegramDocuments
 from addon.telegram.limits import group_rate
@@ -37,12 +41,13 @@ COMMAND_MEMORY_BYTES_MAX = 64 << 20
 
 @dataclass(frozen=True)
 class Storage:
-    """What is open: the index, each bucket's origin (None where it has none), the documents in Telegram, the store on top of them,
-    and the connections that the origins' clients have."""
+    """What is open: the index, each bucket's origin (None where it has none), the documents in Telegram and the files that were
+    there before (sealed, where there is a key), the store on top of them, and the connections that the origins' clients have."""
 
     index: SqlIndex
     origins: Mapping[str, S3Origin | None]
-    documents: TelegramDocuments
+    documents: Documents
+    known_files: KnownFiles
     store: ObjectStore
     own_connections: OwnConnections
 
@@ -87,8 +92,12 @@ async def _open(
 ) -> Storage:
     index = await open_index(config.index.url)
     stack.push_async_callback(index.close)
-    documents = _documents(config, index)
-    stack.push_async_callback(documents.close)
+    keys = MasterKeys(*config.sealing_keys)
+    await check_keys(index, keys.key_ids | config.lost_key_ids)
+    telegram = _documents(config, index)
+    stack.push_async_callback(telegram.close)
+    documents = SealedDocuments(telegram, keys, spool_dir)
+    known_files = SealedKnownFiles(telegram.known_files, keys)
     own = OwnConnections()
     configured = {bucket.name: make_origin(bucket, own) for bucket in config.buckets}
     for origin in configured.values():
@@ -98,7 +107,7 @@ async def _open(
     reader = Reader(documents, memory, disk, admission)
     store = ObjectStore(index=index, documents=documents, reader=reader, origins=origins, spool_dir=spool_dir)
     await asyncio.to_thread(store.open)
-    return Storage(index, origins, documents, store, own)
+    return Storage(index, origins, documents, known_files, store, own)
 
 
 def _documents(config: Config, index: SqlIndex) -> TelegramDocuments:

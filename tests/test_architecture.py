@@ -45,6 +45,7 @@ ONLY_IN: dict[str, set[str]] = {
     "typer": {"cli", "commands"},
     "rich": {"cli", "commands"},
     "pydantic": {"config"},
+    "cryptography": {"store"},
 }
 
 # Pure parts: no I/O and no clock.

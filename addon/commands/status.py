@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from addon.commands.output import console, duration_text, printable, say, say_json, size_text
 from addon.config import Config
@@ -27,13 +27,14 @@ async def show_status(
                 await bucket_status(index, index, name, has_origin=has_origin[name], named_max=named_max)
                 for name in buckets
             ]
-            orphans = await index.orphans()
+            orphans, by_key = await index.orphans(), await index.amounts_by_key()
             if as_json:
-                say_json({"buckets": [status.as_json() for status in found], "orphans": orphans_json(orphans)})
+                told = {"buckets": [status.as_json() for status in found], "orphans": documents_json(orphans)}
+                say_json({**told, "by_key": {key_id: documents_json(amount) for key_id, amount in by_key.items()}})
             else:
                 if watch_s is not None and console.is_terminal:
                     console.clear()
-                for line in lines_of(found, orphans, now_s=time.time()):
+                for line in [*lines_of(found, orphans, now_s=time.time()), *lines_of_keys(by_key)]:
                     say(line)
             if watch_s is None:
                 return
@@ -48,14 +49,15 @@ async def status_text(config: Config, buckets: Sequence[str]) -> str:
     try:
         has_origin = {bucket.name: bucket.origin is not None for bucket in config.buckets}
         found = [await bucket_status(index, index, name, has_origin=has_origin[name]) for name in buckets]
-        return "\n".join(lines_of(found, await index.orphans(), now_s=time.time()))
+        lines = lines_of(found, await index.orphans(), now_s=time.time())
+        return "\n".join([*lines, *lines_of_keys(await index.amounts_by_key())])
     finally:
         await index.close()
 
 
-def orphans_json(orphans: Amount) -> dict[str, int]:
-    """Documents that nothing uses, for machines."""
-    return {"documents": orphans.objects, "size": orphans.size}
+def documents_json(amount: Amount) -> dict[str, int]:
+    """An amount of documents, for machines."""
+    return {"documents": amount.objects, "size": amount.size}
 
 
 def lines_of(found: Sequence[BucketStatus], orphans: Amount, *, now_s: float) -> list[str]:
@@ -65,6 +67,16 @@ def lines_of(found: Sequence[BucketStatus], orphans: Amount, *, now_s: float) ->
         lines += [*_lines_of_bucket(status, now_s), ""]
     lines.append(f"documents that nothing uses: {_amount(orphans)}")
     return lines
+
+
+def lines_of_keys(by_key: Mapping[str, Amount]) -> list[str]:
+    """How much is encrypted, for people; nothing where nothing is."""
+    if not any(by_key):
+        return []
+    return [
+        f"documents {f'encrypted under key {key_id}' if key_id else 'not encrypted'}: {_amount(amount)}"
+        for key_id, amount in sorted(by_key.items())
+    ]
 
 
 def _lines_of_bucket(status: BucketStatus, now_s: float) -> list[str]:

@@ -24,6 +24,7 @@ from addon.index.tables import (
 )
 from addon.store.migration import Amount, BucketFacts, Sweep, Totals, Verification
 from addon.store.records import CopyState, ObjectRecord, Provenance, Tombstone
+from addon.store.seal_format import KEY_ID_BYTES
 
 
 def facts(connection: Connection, bucket: str) -> BucketFacts:
@@ -113,6 +114,14 @@ def orphans(connection: Connection) -> Amount:
     is_garbage = documents.c.garbage_since_s.is_not(None)
     count, size = connection.execute(select(func.count(), func.sum(documents.c.size)).where(is_garbage)).one()
     return Amount(count, int(size or 0))
+
+
+def amounts_by_key(connection: Connection) -> dict[str, Amount]:
+    """See `SealedIndex.amounts_by_key`."""
+    key_id = func.substr(documents.c.key_id, 1, 2 * KEY_ID_BYTES)
+    statement = select(key_id, func.count(), func.sum(documents.c.size))
+    rows = connection.execute(statement.where(documents.c.garbage_since_s.is_(None)).group_by(key_id))
+    return {found: Amount(count, int(size or 0)) for found, count, size in rows}
 
 
 def decided_among(connection: Connection, bucket: str, wanted: Sequence[bytes]) -> set[bytes]:

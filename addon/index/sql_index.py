@@ -13,6 +13,7 @@ from addon.index import copies, imports, listings, objects, origin_writes, queri
 from addon.index.copies import RANK_OF_READS, RANK_OF_SWEEP
 from addon.index.deletions import delete_object, delete_objects
 from addon.index.documents import add_documents, update_file_id
+from addon.index.erasure_calls import ErasureCalls
 from addon.index.errors import mapped
 from addon.index.ledger_calls import LedgerCalls
 from addon.index.numbers import next_number
@@ -116,7 +117,7 @@ def _open(
     return SqlIndex(reader=reader, writer=writer, now_s=now_s)
 
 
-class SqlIndex(LedgerCalls):
+class SqlIndex(LedgerCalls, ErasureCalls):
     """Implements `addon.store.ports.Index`; see there for what each method promises. Made by `open_index`."""
 
     async def key_state(self, bucket: str, key: str) -> ObjectRecord | Tombstone | None:
@@ -249,8 +250,8 @@ class SqlIndex(LedgerCalls):
     async def resolve_cut_off_origin_writes(self) -> int:
         return await self._write(origin_writes.resolve_cut_off_origin_writes, self._now_s())
 
-    async def add_documents(self, documents: Sequence[Document], *, now_s: float) -> None:
-        await self._write(add_documents, tuple(documents), now_s)
+    async def add_documents(self, documents: Sequence[Document], *, now_s: float, used_within_s: float = 0.0) -> None:
+        await self._write(add_documents, tuple(documents), now_s, used_within_s)
 
     async def update_file_id(self, document_id: str, *, bot_id: int, file_id: str) -> None:
         await self._write(update_file_id, document_id, bot_id, file_id)

@@ -13,6 +13,9 @@ Decisions:
   there are of the other kind.
 - An upload that was completed keeps its row, without parts, until it expires: the same completion is answered alike when it comes
   again.
+- `documents.dead_bytes` counts what extents covered once and none covers any more. Padding and what a pack says of itself are not
+  among it, so it tells whether there is something to erase in a document that is still in use.
+- `erasures` is the fence of erasing: a document that stands there is never taken into use again, also some days after it is gone.
 - Copies that somebody waits for are leased before those of a sweep (`rank`), of which there may be a million.
 - What an object of these rows *is* stands in Telegram too, so that a lost index can be made again. `untold_keys` has the keys whose
   present state no document in Telegram tells yet; triggers on `keys` and `extents` fill it, so that no way of writing forgets it.
@@ -86,7 +89,10 @@ documents = Table(
     Column("segment_bytes", Integer, nullable=False, server_default="0"),
     # It also tells the states of keys, which have to be told anew before it may go.
     Column("tells_states", Boolean, nullable=False, server_default="0"),
+    # Of objects and parts that are gone, while others in it are not.
+    Column("dead_bytes", BigInteger, nullable=False, server_default="0"),
     Index("documents_by_garbage_since_s", "garbage_since_s", "created_at_s"),
+    Index("documents_by_dead_bytes", "dead_bytes"),
     sqlite_with_rowid=False,
 )
 
@@ -245,6 +251,20 @@ document_file_ids = Table(
     Column("document_id", Text, ForeignKey("documents.document_id", ondelete="CASCADE"), primary_key=True),
     Column("bot_id", BigInteger, primary_key=True, autoincrement=False),
     Column("file_id", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("document_id", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    # Until when whoever began it has it to himself, or it rests after a failure for the reason named.
+    Column("leased_until_s", Float, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    # Null until nothing of the document is left.
+    Column("ended_at_s", Float),
+    Index("erasures_by_end", "ended_at_s"),
     sqlite_with_rowid=False,
 )
 

@@ -7,10 +7,12 @@ cache still checks the hash, because a disk may lie.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import threading
 import uuid
 from collections import OrderedDict
+from collections.abc import Collection
 from pathlib import Path
 
 BlockKey = tuple[str, int, int]
@@ -41,6 +43,11 @@ class MemoryCache:
         while self.bytes_held > self._bytes_max:
             _, old = self._blocks.popitem(last=False)
             self.bytes_held -= len(old)
+
+    def forget_documents(self, document_ids: Collection[str]) -> None:
+        """Drop every block of these documents."""
+        for key in [key for key in self._blocks if key[0] in document_ids]:
+            self.bytes_held -= len(self._blocks.pop(key))
 
 
 class DiskCache:
@@ -114,6 +121,15 @@ class DiskCache:
         with self._lock:
             self.bytes_held -= self._sizes.pop(name, 0)
             self._unlink(name)
+
+    def forget_document(self, document_id: str) -> None:
+        """Drop every block of a document, also what another process, or none, knows of."""
+        folder = self._folder / document_id[:2]
+        with self._lock:
+            for path in folder.glob(f"{glob.escape(document_id)}-*"):
+                self.bytes_held -= self._sizes.pop(f"{folder.name}/{path.name}", 0)
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
 
     def _evict(self) -> None:
         while True:

@@ -19,6 +19,7 @@ from addon.store.conditions import Verdict, WriteCondition
 from addon.store.listed import Deletion, ListedObject, ListedPrefix
 from addon.store.multipart import CompletedUpload, Completion, MultipartUpload, NewPart, PartFacts
 from addon.store.records import (
+    BLOCK_BYTES,
     CopyJob,
     CopyOrder,
     CopyState,
@@ -50,6 +51,10 @@ class TelegramUnavailable(StoreError):
 
 class DocumentLost(StoreError):
     """The document cannot be read by any means that we have (all of them were tried). Never proof that it is gone for ever."""
+
+
+class KeyMissing(DocumentLost):
+    """It is sealed under a key that is not in the settings. The text names the key's id."""
 
 
 class DocumentCorrupt(StoreError):
@@ -221,9 +226,10 @@ class Index(Protocol):
         """At start: writes whose end nobody saw. Copies of such keys are forgotten (the origin has the truth), objects written
         here stay; every mark goes. Returns how many there were."""
 
-    async def add_documents(self, documents: Sequence[Document], *, now_s: float) -> None:
+    async def add_documents(self, documents: Sequence[Document], *, now_s: float, used_within_s: float = 0.0) -> None:
         """Record documents as garbage-until-used right after Telegram acknowledged them; `put_object` and `commit_copy` take
-        them into use. So a crash between the two leaves a known orphan, not an unknown one."""
+        them into use. So a crash between the two leaves a known orphan, not an unknown one. They are not erased for `used_within_s`
+        seconds; of one that is known as garbage already the earlier end counts."""
 
     async def update_file_id(self, document_id: str, *, bot_id: int, file_id: str) -> None:
         """Remember a file_id that was won again."""
@@ -311,12 +317,22 @@ class Commits(Protocol):
 @dataclass(frozen=True, slots=True)
 class DocumentToSend:
     """A document to be sent: `content` is its bytes, or the file that holds them; `size` of them (1 … `document_bytes_max` of the
-    port `Documents`). `caption` is compact ASCII."""
+    port `Documents`). `caption` is compact ASCII, at most `captions.PLAIN_CHARS_MAX` characters. Where documents are sealed, this
+    one is in segments of `segment_bytes`: whoever reads a byte of it reads that many."""
 
     document_id: str
     content: bytes | Path
     size: int
     caption: str
+    segment_bytes: int = BLOCK_BYTES
+
+
+class Deleted(enum.Enum):
+    """What became of a message that was to be deleted: it is `GONE`, too old for it (`TOO_OLD`), or was `NOT_FOUND`."""
+
+    GONE = "gone"
+    TOO_OLD = "too old"
+    NOT_FOUND = "not found"
 
 
 class Documents(Protocol):
@@ -332,8 +348,9 @@ class Documents(Protocol):
 
     def read(self, document: Document, *, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """The bytes `offset … offset+length` of a document, in pieces of any size up to 1 MiB. Exactly `length` bytes come, or
-        it raises (`TelegramUnavailable`, `DocumentLost`). Resumes by itself after resets, truncation and expired paths. The
-        caller checks hashes."""
+        it raises (`TelegramUnavailable`, `DocumentLost`, `DocumentCorrupt`). Offsets are those of the bytes that were sent, also
+        where they lie there sealed (`seal_format.content_bytes` tells how many there are). Resumes by itself after resets,
+        truncation and expired paths. The caller checks hashes."""
 
     def send_delay_s(self) -> float:
         """How long a document sent now would wait for its turn, in seconds; `inf` where only the end of another send can tell."""
@@ -341,11 +358,21 @@ class Documents(Protocol):
     def burst_share_left(self) -> float:
         """Of the documents that may be sent one right after the other, the part that is left (0 … 1)."""
 
+    def ways(self) -> int:
+        """How many documents are worth being under way at once: one for each pair of bot and chat that is usable now."""
+
+    def slot_s(self) -> float:
+        """The pace that may be kept for ever, over all these pairs: the seconds from one document to the next."""
+
     def on_new_file_id(self, remember: Callable[[str, int, str], None]) -> None:
         """Register who is told (document_id, bot_id, file_id) when a file_id was won again."""
 
-    async def delete(self, document: Document) -> bool:
-        """Delete its message; False where Telegram says that it is too old or not there."""
+    async def delete(self, document: Document) -> Deleted:
+        """Delete its message. Raises `TelegramUnavailable` where no bot could tell."""
+
+    async def blank(self, document: Document) -> bool:
+        """Put an empty placeholder in the place of the document in its message, which may be as old as it likes. That is a message
+        to Telegram's limits, and waits for its turn. False where there is no such message. Raises `TelegramUnavailable`."""
 
     async def close(self) -> None:
         """Let go of every connection."""

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 
 from addon.store import layout
@@ -68,6 +68,12 @@ class Reader:
         if record.size <= self._admission.memory_object_bytes_max:
             extent = record.extents[0]
             self._memory.put((extent.document.document_id, extent.offset, extent.length), block)
+
+    async def forget(self, document_ids: Collection[str]) -> None:
+        """These documents are erased: nothing of them stays at hand."""
+        self._memory.forget_documents(document_ids)
+        for document_id in document_ids:
+            await asyncio.to_thread(self._disk.forget_document, document_id)
 
     async def read(self, record: ObjectRecord, start: int, length: int) -> AsyncGenerator[bytes, None]:
         """`length` verified bytes from `start`, in pieces of at most a block.

@@ -240,6 +240,18 @@ class Bots:
         left = sum(self.limits.burst_left(bot_id, chat_id) for bot_id, chat_id in chats)
         return left / sum(self.limits.rate(bot_id, chat_id).burst for bot_id, chat_id in chats)
 
+    def ways(self) -> int:
+        """How many pairs are not set aside."""
+        return len(self._usable())
+
+    def slot_s(self) -> float:
+        """The seconds between messages at the pace that these pairs may keep for ever; of all pairs where none is left."""
+        pairs = self._usable() or self.pairs
+        return 1 / sum(self.limits.rate(pair.bot.bot_id, self.current_chat(pair.chat_id)).per_s for pair in pairs)
+
+    def _usable(self) -> list[Pair]:
+        return [pair for pair in self.pairs if not self.is_aside(pair)]
+
     def _queue_s(self, waiting: int, among: Collection[Pair]) -> float:
         """An estimate of how long a queue takes, so that a crowd is told at once instead of being held for the whole wait."""
         chats = [(pair.bot.bot_id, self.current_chat(pair.chat_id)) for pair in among]

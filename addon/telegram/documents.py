@@ -12,7 +12,7 @@ from contextlib import aclosing
 
 import httpx
 
-from addon.store.ports import DocumentToSend, TelegramUnavailable
+from addon.store.ports import Deleted, DocumentToSend, TelegramUnavailable
 from addon.store.records import Document
 from addon.store.send_ledger import Rate, SendLedger
 from addon.telegram.answers import Rejected, SentFile, sent_file
@@ -42,6 +42,7 @@ from addon.telegram.limits import (
 )
 from addon.telegram.links import GET_FILE_IN_FLIGHT_MAX, Link, Links
 from addon.telegram.multipart import FilePart
+from addon.telegram.placeholders import blank
 from addon.telegram.retries import Retries, Time
 from addon.telegram.slots import Slots
 
@@ -148,6 +149,14 @@ class TelegramDocuments:
     def burst_share_left(self) -> float:
         """See the port."""
         return self._bots.burst_share_left()
+
+    def ways(self) -> int:
+        """See the port."""
+        return self._bots.ways()
+
+    def slot_s(self) -> float:
+        """See the port."""
+        return self._bots.slot_s()
 
     async def send(self, document: DocumentToSend) -> Document:
         """See the port. Also raises `ValueError` for a document that breaks the port's terms, and `OSError` where its file
@@ -279,9 +288,13 @@ class TelegramDocuments:
         """See the port."""
         self._links.on_new_file_id(remember)
 
-    async def delete(self, document: Document) -> bool:
+    async def delete(self, document: Document) -> Deleted:
         """See the port. Raises `TelegramUnavailable` where no bot could tell."""
         return await delete(self._bots, document, Retries(self._time, wait_s_max=self._send_wait_s_max))
+
+    async def blank(self, document: Document) -> bool:
+        """See the port. Raises `TelegramUnavailable` where no bot could do it."""
+        return await blank(self._bots, document, Retries(self._time, wait_s_max=self._send_wait_s_max))
 
     async def close(self) -> None:
         """Let go of every connection."""

@@ -67,6 +67,7 @@ def upgrade() -> None:
         sa.Column("began_at_s", sa.Float, nullable=False),
     )
     _create_tables_of_limits()
+    _prepare_erasure()
     op.create_table(
         "snapshots",
         sa.Column("snapshot_id", sa.Text, primary_key=True),
@@ -120,3 +121,18 @@ def _create_tables_of_limits() -> None:
         sa.Column("process_id", sa.Text, primary_key=True),
         sa.Column("seen_at_s", sa.Float, nullable=False),
     )
+
+
+def _prepare_erasure() -> None:
+    op.add_column("documents", sa.Column("dead_bytes", sa.BigInteger, nullable=False, server_default="0"))
+    op.create_index("documents_by_dead_bytes", "documents", ["dead_bytes"])
+    op.create_table(
+        "erasures",
+        sa.Column("document_id", sa.Text, primary_key=True),
+        sa.Column("size", sa.BigInteger, nullable=False),
+        sa.Column("leased_until_s", sa.Float, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False, server_default=""),
+        sa.Column("ended_at_s", sa.Float),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("erasures_by_end", "erasures", ["ended_at_s"])
