@@ -118,7 +118,9 @@ def _documents(config: Config, index: SqlIndex) -> TelegramDocuments:
         send_wait_s_max=config.store.put_wait_s_max,
         group_rate=group_rate(config.telegram.channel_messages_per_min_max),
         ledger=index,
+        copies=config.store.copies,
     )
+    documents.look_up_ways(index.ways_to)
     documents.start()
     remembering: set[asyncio.Task[None]] = set()
 

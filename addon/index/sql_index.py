@@ -19,6 +19,7 @@ from addon.index.ledger_calls import LedgerCalls
 from addon.index.numbers import next_number
 from addon.index.reader import Reader
 from addon.index.relocations import relocate
+from addon.index.second_copy_calls import SecondCopyCalls
 from addon.index.sqlite import (
     FileIdentity,
     connect_to_write,
@@ -117,7 +118,7 @@ def _open(
     return SqlIndex(reader=reader, writer=writer, now_s=now_s)
 
 
-class SqlIndex(LedgerCalls, ErasureCalls):
+class SqlIndex(LedgerCalls, ErasureCalls, SecondCopyCalls):
     """Implements `addon.store.ports.Index`; see there for what each method promises. Made by `open_index`."""
 
     async def key_state(self, bucket: str, key: str) -> ObjectRecord | Tombstone | None:

@@ -145,6 +145,16 @@ class Bots:
         """The present ids of the chats to which at least one bot may send, as far as is known."""
         return frozenset(self.current_chat(pair.chat_id) for pair in self.pairs if not self.is_aside(pair))
 
+    async def ask_all(self) -> None:
+        """Ask each bot whether it may send to each chat; what may not is set aside."""
+        await asyncio.gather(*(self._ask(pair) for pair in self.pairs if pair not in self._probes))
+
+    def unauthorized(self, bot: BotApi, reason: str) -> None:
+        """The bot's token is refused: it is set aside in all chats."""
+        for pair in self.pairs:
+            if pair.bot is bot:
+                self.set_aside(pair, reason)
+
     def bots_by_readiness(self, first_bot_id: int) -> Sequence[BotApi]:
         """All bots: those that work before those that are set aside everywhere, and `first_bot_id` first of its kind."""
         working = {pair.bot.bot_id for pair in self.pairs if not self.is_aside(pair)}
@@ -181,9 +191,7 @@ class Bots:
         elif isinstance(error, ChatMigrated):
             self.migrated(chat_id, error.chat_id)
         elif isinstance(error, Unauthorized):
-            for other in self.pairs:
-                if other.bot is pair.bot:
-                    self.set_aside(other, error.detail)
+            self.unauthorized(pair.bot, error.detail)
         elif isinstance(error, Forbidden) or (
             isinstance(error, BadRequest) and any(text in error.text for text in _CHAT_REFUSALS)
         ):

@@ -9,11 +9,13 @@ import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 import httpx
 
 from addon.store.ports import Deleted, DocumentToSend, TelegramUnavailable
 from addon.store.records import Document
+from addon.store.second_copies import Ways
 from addon.store.send_ledger import Rate, SendLedger
 from addon.telegram.answers import Rejected, SentFile, sent_file
 from addon.telegram.bots import Bots, Pair
@@ -44,6 +46,7 @@ from addon.telegram.links import GET_FILE_IN_FLIGHT_MAX, Link, Links
 from addon.telegram.multipart import FilePart
 from addon.telegram.placeholders import blank
 from addon.telegram.retries import Retries, Time
+from addon.telegram.second_copies import TelegramCopies
 from addon.telegram.slots import Slots
 
 DOCUMENT_BYTES_MAX = 20_000_000  # getFile refuses more than 20 MiB; this is inside every reading of "20 MB".
@@ -65,8 +68,8 @@ class TelegramDocuments:
     `clock` is monotonic and `sleep` waits, both in seconds; `rng` gives the jitter. `send_wait_s_max` bounds how long a send waits
     for its turn and between attempts (transfers have their own limits, `timeouts`); `read_wait_s_max` the same for a read since
     its last progress. `scratch_chat_id` is where messages are forwarded to win a file_id again (default: the document's chat).
-    With `ledger`, the limits hold for all processes that share it. `local` is for a local Bot API server and not built yet. Raises
-    `ValueError` for settings that cannot be.
+    With `ledger`, the limits hold for all processes that share it. Each document is put into `copies` (1 or 2) chats. `local` is
+    for a local Bot API server and not built yet. Raises `ValueError` for settings that cannot be.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class TelegramDocuments:
         timeouts: Timeouts | None = None,
         local: bool = False,
         ledger: SendLedger | None = None,
+        copies: int = 1,
     ) -> None:
         if local:
             raise ValueError("a local Bot API server is not supported yet")
@@ -126,6 +130,9 @@ class TelegramDocuments:
             self._bots, self._links, self._time, find_wait_s_max=read_wait_s_max, send_wait_s_max=send_wait_s_max
         )
         """The port `KnownFiles` of the same bots, within the same limits."""
+        self._copies = copies
+        self.copies = TelegramCopies(self._bots, self._time, wait_s_max=send_wait_s_max)
+        """The port `Copying` of the same bots, within the same limits."""
 
     def start(self) -> None:
         """Begin to look, every few seconds, at what other processes do, and whether what was set aside works again."""
@@ -156,14 +163,34 @@ class TelegramDocuments:
 
     def slot_s(self) -> float:
         """See the port."""
-        return self._bots.slot_s()
+        return self._bots.slot_s() * self._copies
 
     async def send(self, document: DocumentToSend) -> Document:
         """See the port. Also raises `ValueError` for a document that breaks the port's terms, and `OSError` where its file
         cannot be read."""
         self._check(document)
         retries = Retries(self._time, wait_s_max=self._send_wait_s_max)
-        among = list(self._bots.pairs)
+        deadline_s = retries.deadline_s
+        pair, sent = await self._send_to(document, self._bots.pairs, retries)
+        first = Document(
+            document_id=document.document_id,
+            chat_id=sent.chat_id,
+            message_id=sent.message_id,
+            bot_id=pair.bot.bot_id,
+            file_id=sent.file_id,
+            file_unique_id=sent.file_unique_id,
+            size=document.size,
+        )
+        if self._copies < 2:
+            return first
+        further = await self.copies.of_sent(document, first, self._send_to, deadline_s=deadline_s)
+        return replace(first, copies=further)
+
+    async def _send_to(
+        self, document: DocumentToSend, pairs: Sequence[Pair], retries: Retries
+    ) -> tuple[Pair, SentFile]:
+        """Upload it through one of the pairs."""
+        among = list(pairs)
         while True:
             pair: Pair | None = None
             try:
@@ -186,15 +213,7 @@ class TelegramDocuments:
                 await retries.pause(error)
             else:
                 self._bots.worked(pair)
-                return Document(
-                    document_id=document.document_id,
-                    chat_id=sent.chat_id,
-                    message_id=sent.message_id,
-                    bot_id=pair.bot.bot_id,
-                    file_id=sent.file_id,
-                    file_unique_id=sent.file_unique_id,
-                    size=document.size,
-                )
+                return pair, sent
 
     def _check(self, document: DocumentToSend) -> None:
         if not 1 <= document.size <= self._document_bytes_max:
@@ -283,6 +302,10 @@ class TelegramDocuments:
         async with self._downloads.one(), aclosing(pieces):
             async for piece in pieces:
                 yield piece
+
+    def look_up_ways(self, ways_to: Callable[[str], Awaitable[Ways]]) -> None:
+        """Who is asked what else leads to a document, by its id, where what the document itself names does not."""
+        self._links.look_up_ways(ways_to)
 
     def on_new_file_id(self, remember: Callable[[str, int, str], None]) -> None:
         """See the port."""
