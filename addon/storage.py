@@ -29,7 +29,7 @@ from addon.store.origin_addresses import OriginAddresses
 from addon.store.own_connections import OwnConnections
 from addon.store.packer import Packer, PackLimits
 from addon.store.policies import BucketPolicies, LiveOrigins
-from addon.store.ports import Documents, Index, IndexUnavailable
+from addon.store.ports import Documents, IndexUnavailable
 from addon.store.reader import Admission, Reader
 from addon.store.sealed_documents import SealedDocuments, SealedKnownFiles
 from addon.store.sealing import MasterKeys
@@ -144,7 +144,7 @@ def _start_packer(storage: Storage, stack: AsyncExitStack) -> None:
     stack.push_async_callback(storage.store.packer.stop)
 
 
-def _documents(config: Config, index: Index) -> TelegramDocuments:
+def _documents(config: Config, index: SqlIndex) -> TelegramDocuments:
     documents = TelegramDocuments(
         config.telegram.api_url,
         [token.get_secret_value() for token in config.telegram.bot_tokens],
@@ -154,7 +154,11 @@ def _documents(config: Config, index: Index) -> TelegramDocuments:
         document_bytes_max=config.telegram.document_bytes_max,
         timeouts=Timeouts(get_file_s=LOCAL_GET_FILE_S) if config.telegram.local else None,
         local=config.telegram.local,
+        ledger=index,
+        copies=config.store.copies,
     )
+    documents.look_up_ways(index.ways_to)
+    documents.start()
     remembering: set[asyncio.Task[None]] = set()
 
     async def remember_soon(document_id: str, bot_id: int, file_id: str) -> None:

@@ -16,10 +16,12 @@ from addon.index.deletions import delete_object, delete_objects
 from addon.index.documents import add_documents, update_file_id
 from addon.index.erasure_calls import ErasureCalls
 from addon.index.errors import mapped
+from addon.index.ledger_calls import LedgerCalls
 from addon.index.numbers import next_number
 from addon.index.pack_calls import PackCalls
 from addon.index.reader import Reader
 from addon.index.relocations import relocate
+from addon.index.second_copy_calls import SecondCopyCalls
 from addon.index.snapshot_calls import SnapshotCalls
 from addon.index.snapshots import copy_to
 from addon.index.sqlite import (
@@ -123,7 +125,7 @@ def _open(
     return SqlIndex(reader=reader, writer=writer, now_s=now_s, copy_to=functools.partial(copy_to, engine))
 
 
-class SqlIndex(PackCalls, ErasureCalls, SnapshotCalls):
+class SqlIndex(PackCalls, LedgerCalls, ErasureCalls, SecondCopyCalls, SnapshotCalls):
     """Implements `addon.store.ports.Index`; see there for what each method promises. Made by `open_index`."""
 
     def __init__(

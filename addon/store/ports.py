@@ -232,7 +232,7 @@ class Index(Protocol):
         seconds; of one that is known as garbage already the earlier end counts."""
 
     async def update_file_id(self, document_id: str, *, bot_id: int, file_id: str) -> None:
-        """Remember a file_id that was won again."""
+        """Remember a file_id that was won again; those of other bots stay."""
 
     async def relocate(self, moves: Sequence[Move]) -> int:
         """Bytes lie in another document now: every extent of an object or a part within the moved ranges is led there, and what
