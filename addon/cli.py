@@ -226,6 +226,29 @@ def export(
 
 
 @app.command()
+def gc(
+    config: ConfigOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be erased, and why the rest stays.")
+    ] = False,
+    keep_snapshots: Annotated[
+        bool, typer.Option("--keep-snapshots", help="Leave what snapshots of the index within their time need.")
+    ] = False,
+    as_json: JsonLinesOption = False,
+) -> None:
+    """Erase now, in Telegram, what was deleted and replaced: messages are deleted, those older than 48 hours get a placeholder.
+
+    Ctrl-C stops it, and running it again goes on. Exit status 1 where something could not be erased.
+    """
+    from addon.commands import gc as command
+
+    settings = running.settings(config)
+    order = command.GcOrder(dry_run=dry_run, keep_snapshots=keep_snapshots)
+    is_clean = running.run(command.gc(settings, order, as_json=as_json))
+    raise typer.Exit(0 if is_clean else 1)
+
+
+@app.command()
 def snapshot(
     config: ConfigOption = None,
     accept_shrunken: Annotated[

@@ -48,8 +48,10 @@ from addon.service.tags import TagHandlers
 from addon.service.upload_listing import UploadListing
 from addon.service.upload_slots import UploadSlots
 from addon.service.write_through import WriteThrough
-from addon.storage import copy_limits, open_storage, snapshots_of
+from addon.storage import Storage, copy_limits, open_storage, snapshots_of
 from addon.store.copier import Copier
+from addon.store.eraser import Eraser
+from addon.store.erasing_task import ErasingTask, When
 from addon.store.expiry import UploadExpiry
 from addon.store.freshness import Freshness
 from addon.store.object_store import ObjectStore
@@ -92,6 +94,9 @@ async def compose(config: Config) -> Gateway:
         expiry = UploadExpiry(store, expire_after_s=config.multipart.expire_after_s)
         expiry.start()
         stack.push_async_callback(expiry.stop)
+        erasing = _erasing(config, storage)
+        erasing.start()
+        stack.push_async_callback(erasing.stop)
         copier.start()
         stack.push_async_callback(copier.stop)
         saving = config.store
@@ -107,6 +112,18 @@ async def compose(config: Config) -> Gateway:
         everything = stack.pop_all()
     gateway.on_stop(everything.aclose)
     return gateway
+
+
+def _erasing(config: Config, storage: Storage) -> ErasingTask:
+    index, store = storage.index, storage.store
+    return ErasingTask(
+        index,
+        Eraser(index, storage.documents, forget=store.forget_documents),
+        When(config.store.erase),
+        snapshot_keep_s=config.store.snapshot_keep_s,
+        forget=store.forget_documents,
+        now_s=store.now_s,
+    )
 
 
 async def read_status(config: Config, buckets: Sequence[str]) -> str:

@@ -29,12 +29,13 @@ from addon.store.origin_addresses import OriginAddresses
 from addon.store.own_connections import OwnConnections
 from addon.store.packer import Packer, PackLimits
 from addon.store.policies import BucketPolicies, LiveOrigins
-from addon.store.ports import Documents, Index, IndexUnavailable
+from addon.store.ports import Documents, IndexUnavailable
 from addon.store.reader import Admission, Reader
 from addon.store.sealed_documents import SealedDocuments, SealedKnownFiles
 from addon.store.sealing import MasterKeys
 from addon.store.snapshots import Pins, Snapshots
 from addon.store.work_folder import work_folder
+from addon.telegram.client import Timeouts
 from addon.telegram.documents import TelegramDocuments
 from addon.telegram.limits import group_rate
 
@@ -46,6 +47,8 @@ COMMAND_MEMORY_BYTES_MAX = 64 << 20
 PACK_FORGOTTEN_AFTER_S = 86_400.0
 # How the ids of processes begin, under which packs are numbered.
 _PROXY, _COMMAND = "proxy-", "command-"
+# A local Bot API server answers getFile when it has fetched all of the file from Telegram, up to 2000 MB.
+LOCAL_GET_FILE_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ async def _open(
             stack.push_async_callback(origin.close)
     origins = LiveOrigins(configured, policies)
     reader = Reader(documents, memory, disk, admission)
+    stack.push_async_callback(reader.close)
     limits = PackLimits(config.store.pack_bytes_max, config.store.put_wait_s_max, tells_when_idle=process == _PROXY)
     packer = Packer(documents, index, limits, spool_dir=spool_dir, process_id=f"{process}{uuid.uuid4().hex}")
     store = ObjectStore(
@@ -140,14 +144,21 @@ def _start_packer(storage: Storage, stack: AsyncExitStack) -> None:
     stack.push_async_callback(storage.store.packer.stop)
 
 
-def _documents(config: Config, index: Index) -> TelegramDocuments:
+def _documents(config: Config, index: SqlIndex) -> TelegramDocuments:
     documents = TelegramDocuments(
         config.telegram.api_url,
         [token.get_secret_value() for token in config.telegram.bot_tokens],
         config.telegram.chat_ids,
         send_wait_s_max=config.store.put_wait_s_max,
         group_rate=group_rate(config.telegram.channel_messages_per_min_max),
+        document_bytes_max=config.telegram.document_bytes_max,
+        timeouts=Timeouts(get_file_s=LOCAL_GET_FILE_S) if config.telegram.local else None,
+        local=config.telegram.local,
+        ledger=index,
+        copies=config.store.copies,
     )
+    documents.look_up_ways(index.ways_to)
+    documents.start()
     remembering: set[asyncio.Task[None]] = set()
 
     async def remember_soon(document_id: str, bot_id: int, file_id: str) -> None:

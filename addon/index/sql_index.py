@@ -14,12 +14,14 @@ from addon.index import copies, imports, listings, objects, origin_writes, queri
 from addon.index.copies import RANK_OF_READS, RANK_OF_SWEEP
 from addon.index.deletions import delete_object, delete_objects
 from addon.index.documents import add_documents, update_file_id
+from addon.index.erasure_calls import ErasureCalls
 from addon.index.errors import mapped
-from addon.index.migration_calls import MigrationCalls
+from addon.index.ledger_calls import LedgerCalls
 from addon.index.numbers import next_number
 from addon.index.pack_calls import PackCalls
 from addon.index.reader import Reader
 from addon.index.relocations import relocate
+from addon.index.second_copy_calls import SecondCopyCalls
 from addon.index.snapshot_calls import SnapshotCalls
 from addon.index.snapshots import copy_to
 from addon.index.sqlite import (
@@ -123,7 +125,7 @@ def _open(
     return SqlIndex(reader=reader, writer=writer, now_s=now_s, copy_to=functools.partial(copy_to, engine))
 
 
-class SqlIndex(PackCalls, MigrationCalls, SnapshotCalls):
+class SqlIndex(PackCalls, LedgerCalls, ErasureCalls, SecondCopyCalls, SnapshotCalls):
     """Implements `addon.store.ports.Index`; see there for what each method promises. Made by `open_index`."""
 
     def __init__(
@@ -267,8 +269,8 @@ class SqlIndex(PackCalls, MigrationCalls, SnapshotCalls):
     async def resolve_cut_off_origin_writes(self) -> int:
         return await self._write(origin_writes.resolve_cut_off_origin_writes, self._now_s())
 
-    async def add_documents(self, documents: Sequence[Document], *, now_s: float) -> None:
-        await self._write(add_documents, tuple(documents), now_s)
+    async def add_documents(self, documents: Sequence[Document], *, now_s: float, used_within_s: float = 0.0) -> None:
+        await self._write(add_documents, tuple(documents), now_s, used_within_s)
 
     async def update_file_id(self, document_id: str, *, bot_id: int, file_id: str) -> None:
         await self._write(update_file_id, document_id, bot_id, file_id)

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
@@ -171,6 +171,10 @@ class ObjectStore:
     async def delete(self, bucket: str, key: str, *, condition: WriteCondition | None = None) -> Tombstone:
         """Put a tombstone in the place of the key. Durable when it returns. Raises `WriteRefused`."""
         return await self.commits.delete_object(bucket, key, now_s=self.now_s(), condition=condition)
+
+    async def forget_documents(self, document_ids: Collection[str]) -> None:
+        """These documents are erased: no cache is to have anything of them any more."""
+        await self._reader.forget(document_ids)
 
     def in_memory(self, record: ObjectRecord) -> bytes | None:
         """The whole object's bytes where they are in memory."""

@@ -226,12 +226,13 @@ class Index(Protocol):
         """At start: writes whose end nobody saw. Copies of such keys are forgotten (the origin has the truth), objects written
         here stay; every mark goes. Returns how many there were."""
 
-    async def add_documents(self, documents: Sequence[Document], *, now_s: float) -> None:
+    async def add_documents(self, documents: Sequence[Document], *, now_s: float, used_within_s: float = 0.0) -> None:
         """Record documents as garbage-until-used right after Telegram acknowledged them; `put_object` and `commit_copy` take
-        them into use. So a crash between the two leaves a known orphan, not an unknown one."""
+        them into use. So a crash between the two leaves a known orphan, not an unknown one. They are not erased for `used_within_s`
+        seconds; of one that is known as garbage already the earlier end counts."""
 
     async def update_file_id(self, document_id: str, *, bot_id: int, file_id: str) -> None:
-        """Remember a file_id that was won again."""
+        """Remember a file_id that was won again; those of other bots stay."""
 
     async def relocate(self, moves: Sequence[Move]) -> int:
         """Bytes lie in another document now: every extent of an object or a part within the moved ranges is led there, and what
@@ -326,6 +327,14 @@ class DocumentToSend:
     segment_bytes: int = BLOCK_BYTES
 
 
+class Deleted(enum.Enum):
+    """What became of a message that was to be deleted: it is `GONE`, too old for it (`TOO_OLD`), or was `NOT_FOUND`."""
+
+    GONE = "gone"
+    TOO_OLD = "too old"
+    NOT_FOUND = "not found"
+
+
 class Documents(Protocol):
     """Documents in Telegram."""
 
@@ -343,6 +352,13 @@ class Documents(Protocol):
         where they lie there sealed (`seal_format.content_bytes` tells how many there are). Resumes by itself after resets,
         truncation and expired paths. The caller checks hashes."""
 
+    def prepare(self, document: Document) -> None:
+        """A read of this document will follow soon: what has to be asked for first is asked for in the background. Never raises,
+        and promises nothing."""
+
+    def reads_from_start(self) -> bool:
+        """Whether a read, as far as is known, costs what lies in front of its offset as well: the file host ignores ranges."""
+
     def send_delay_s(self) -> float:
         """How long a document sent now would wait for its turn, in seconds; `inf` where only the end of another send can tell."""
 
@@ -358,8 +374,12 @@ class Documents(Protocol):
     def on_new_file_id(self, remember: Callable[[str, int, str], None]) -> None:
         """Register who is told (document_id, bot_id, file_id) when a file_id was won again."""
 
-    async def delete(self, document: Document) -> bool:
-        """Delete its message; False where Telegram says that it is too old or not there."""
+    async def delete(self, document: Document) -> Deleted:
+        """Delete its message. Raises `TelegramUnavailable` where no bot could tell."""
+
+    async def blank(self, document: Document) -> bool:
+        """Put an empty placeholder in the place of the document in its message, which may be as old as it likes. That is a message
+        to Telegram's limits, and waits for its turn. False where there is no such message. Raises `TelegramUnavailable`."""
 
     async def close(self) -> None:
         """Let go of every connection."""

@@ -20,7 +20,7 @@ from addon.store import layout
 from addon.store.pack_format import ItemAbout, PackItem
 from addon.store.pack_sending import report_orphan
 from addon.store.packer import Packer, Placement, Urgency
-from addon.store.ports import Documents, DocumentToSend, Index, IndexUnavailable
+from addon.store.ports import Documents, DocumentToSend, Index, IndexUnavailable, SourceChanged
 from addon.store.records import BLOCK_BYTES, Document, Extent
 from addon.store.told_states import ToldExtent
 
@@ -28,6 +28,10 @@ from addon.store.told_states import ToldExtent
 PIECE_BYTES = BLOCK_BYTES // 4
 # While this many documents of one upload are being sent, its next bytes wait: it bounds the spool at (n + 1) documents an upload.
 SENDS_UNDER_WAY_MAX = 2
+# An upload that takes longer than this fails: the documents that it sent first may be erased soon, because nothing uses them.
+# That is within the 48 hours in which a bot may delete a message.
+UPLOAD_S_MAX = 36 * 3600.0
+UNUSED_GRACE_S = UPLOAD_S_MAX + 4 * 3600.0
 
 
 class _Filling:
@@ -111,7 +115,7 @@ class Upload:
         self._documents, self._packer, self._index = documents, packer, index
         self._urgency = urgency
         self._spool_dir, self._observe = spool_dir, observe
-        self._now_s, self._randbelow = now_s, randbelow
+        self._now_s, self._randbelow, self._began_at_s = now_s, randbelow, now_s()
         self._extent_bytes_max = layout.extent_bytes_max(documents.document_bytes_max)
         self._pending = bytearray()
         self._filling: _Filling | None = None
@@ -154,7 +158,10 @@ class Upload:
 
     async def finish(self, about: ItemAbout, *, queued: Callable[[], None] = lambda: None) -> tuple[Extent, ...]:
         """Send what is left; returns the object's extents once Telegram has acknowledged all of them. `about` describes what is
-        made of them. `queued` is called when nothing is left but what waits for its pack."""
+        made of them. `queued` is called when nothing is left but what waits for its pack. Raises `SourceChanged` where it all took
+        longer than `UPLOAD_S_MAX`."""
+        if self._now_s() - self._began_at_s > UPLOAD_S_MAX:
+            raise SourceChanged("the upload took so long that what came first may not be in Telegram any more")
         if self._filling is not None and self._filling.length <= self._packer.item_bytes_max:
             if self._offset == 0:
                 self.only_block = self._filling.in_memory
@@ -242,7 +249,7 @@ class Upload:
             if not last:
                 # The index row that uses it may be minutes away; until then it is a known orphan. The last one is followed at
                 # once by that row, in one transaction.
-                await self._index.add_documents([document], now_s=self._now_s())
+                await self._index.add_documents([document], now_s=self._now_s(), used_within_s=UNUSED_GRACE_S)
             return Extent(document, 0, filling.length, sha256s)
         finally:
             filling.discard()

@@ -63,7 +63,8 @@ class TelegramScan:
 
     def messages_per_min(self, chat_id: int) -> float:
         """See the port."""
-        return self._bots.limits.rate(self._target(chat_id)).per_s * 60 * len(self._bots.bots)
+        target = self._target(chat_id)
+        return 60 * sum(self._bots.limits.rate(bot.bot_id, target).per_s for bot in self._bots.bots)
 
     def _target(self, chat_id: int) -> int:
         return chat_id if self._scratch_chat_id is None or chat_id in self._protected else self._scratch_chat_id

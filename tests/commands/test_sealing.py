@@ -88,7 +88,7 @@ async def test_check_and_other_commands_name_a_key_that_is_missing(sealed: Produ
         path.write_text(right.replace(f"[encryption]\n{ENCRYPTION}", encryption))
         results = {result.subject: result for result in await check_all(load_config(path, {}), telegram_writes=False)}
         assert not results["encryption"].ok
-        assert f"{KEY_ID} (1 documents)" in results["encryption"].detail
+        assert f"{KEY_ID} (1 of them)" in results["encryption"].detail
         assert "former_keys" in results["encryption"].advice
     verify = await tgstore("verify", "images", cwd=sealed.folder)
     assert verify.status == 1
