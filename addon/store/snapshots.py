@@ -21,6 +21,7 @@ from addon.store.captions import Caption
 from addon.store.layout import PADDING_BYTES_MAX
 from addon.store.ports import Deleted, Documents, DocumentToSend, TelegramUnavailable
 from addon.store.records import Document
+from addon.store.sealing import WrongSeal
 from addon.store.snapshot_files import Compressed, Piece, compress
 from addon.store.snapshot_format import (
     FORMER_ROOTS_MAX,
@@ -253,7 +254,11 @@ class Snapshots:
             except TelegramUnavailable as failure:
                 logger.warning("what is pinned in chat %d is not known: %s", chat_id, failure)
                 continue
-            caption = self._read_caption(pinned.caption) if pinned is not None else None
+            try:
+                caption = self._read_caption(pinned.caption) if pinned is not None else None
+            except WrongSeal as failure:
+                logger.warning("what is pinned in chat %d is not ours: %s", chat_id, failure)
+                continue
             mark = read_mark(caption.about) if caption is not None else None
             if isinstance(mark, RootMark):
                 found[chat_id] = mark
