@@ -27,6 +27,7 @@ from addon.store.object_store import ObjectStore
 from addon.store.ports import Index
 from addon.store.records import CopyJob, CopyState, ObjectRecord, Tombstone
 from addon.store.sealing import MasterKeys
+from addon.telegram.documents import TelegramDocuments
 from tests.service.origin_relay import OriginRelay, origin_relay
 from tests.service.signing import UNSIGNED, Headers, Key, presign, sign
 from tests.standin_fixture import BOT_A, BOT_B, CHANNEL, running_standin
@@ -93,6 +94,14 @@ class Product:
     @property
     def store(self) -> ObjectStore:
         return self.gateway._store
+
+    @property
+    def telegram(self) -> TelegramDocuments:
+        """The documents behind all that stands in front of them."""
+        documents: Any = self.store._documents
+        while not isinstance(documents, TelegramDocuments):
+            documents = documents._documents
+        return documents
 
     @property
     def upload_slots(self) -> UploadSlots:
