@@ -232,6 +232,7 @@ def config_text(
     origin_port: int,
     *,
     telegram: str = "",
+    chats: str = str(CHANNEL),
     store: str = "",
     encryption: str = "",
     copies: str = "",
@@ -264,7 +265,7 @@ secret_access_key = "{ORIGIN_KEY.secret}"
 [telegram]
 api_url = "{api_url}"
 bot_tokens = ["{BOT_A}", "{BOT_B}"]
-chat_ids = [{CHANNEL}]
+chat_ids = [{chats}]
 {telegram}
 [store]
 {store or "put_wait_s_max = 2.0"}
