@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import json
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,11 @@ from addon.s3.operations import Operation
 from addon.service.upload_slots import UploadSlots
 from addon.standin.server import StandIn
 from addon.standin.switches import Switches
+from addon.store.captions import open_caption
 from addon.store.object_store import ObjectStore
 from addon.store.ports import Index
 from addon.store.records import CopyJob, CopyState, ObjectRecord, Tombstone
+from addon.store.sealing import MasterKeys
 from tests.service.origin_relay import OriginRelay, origin_relay
 from tests.service.signing import UNSIGNED, Headers, Key, presign, sign
 from tests.standin_fixture import BOT_A, BOT_B, CHANNEL, running_standin
@@ -36,9 +37,19 @@ USER = Key("AKTESTSERVICEUSER", "users-secret-key/of+the=tests")
 OTHER_USER = Key("AKTESTOTHERUSER", "another-secret-key-of-the-tests")
 ORIGIN_KEY = Key("AKTESTORIGINKEY", "origin-secret-key-of-the-tests")
 LIMIT_S = 20.0
+ENCRYPTION_KEY = bytes(range(100, 132))
+# For `[encryption]`.
+ENCRYPTION = f'key = "{ENCRYPTION_KEY.hex()}"'
 
 # What must never be in a log, an answer or an exception.
-SECRETS = (BOT_A.partition(":")[2], BOT_B.partition(":")[2], USER.secret, OTHER_USER.secret, ORIGIN_KEY.secret)
+SECRETS = (
+    BOT_A.partition(":")[2],
+    BOT_B.partition(":")[2],
+    USER.secret,
+    OTHER_USER.secret,
+    ORIGIN_KEY.secret,
+    ENCRYPTION_KEY.hex(),
+)
 
 # No flood control and no throttle: the tests of telegram/ and one test in store/ have them exact.
 RELAXED = Switches(rate_limits="off", equal_size_throttle=False)
@@ -158,8 +169,9 @@ class Product:
         """Size by document_id, of what stands in the channel."""
         found = {}
         for message in self.standin.control.state()["chats"][str(CHANNEL)]["messages"]:
-            if "document" in message and message["text"].startswith("{"):
-                found[json.loads(message["text"])["d"]] = message["document"]["size"]
+            caption = open_caption(MasterKeys(ENCRYPTION_KEY), message["text"]) if "document" in message else None
+            if caption is not None:
+                found[caption.about["d"]] = message["document"]["size"]
         return found
 
     async def garbage(self) -> set[str]:
