@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from addon.store.known_files import KnownFiles
 from addon.store.object_store import ObjectStore
 from addon.store.origin_addresses import OriginAddresses
 from addon.store.own_connections import OwnConnections
+from addon.store.packer import Packer, PackLimits
 from addon.store.policies import BucketPolicies, LiveOrigins
 from addon.store.ports import Documents, Index, IndexUnavailable
 from addon.store.reader import Admission, Reader
@@ -37,6 +39,10 @@ logger = logging.getLogger(__name__)
 
 # A command reads each block once; what it keeps at hand is for the blocks of one object.
 COMMAND_MEMORY_BYTES_MAX = 64 << 20
+# A pack of a command is settled by then, or its process has ended.
+PACK_FORGOTTEN_AFTER_S = 86_400.0
+# How the ids of processes begin, under which packs are numbered.
+_PROXY, _COMMAND = "proxy-", "command-"
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,13 @@ async def open_storage(config: Config, stack: AsyncExitStack, policies: BucketPo
         memory_bytes_max=config.cache.memory_bytes_max, disk_bytes_max=config.cache.bytes_max
     )
     memory = MemoryCache(config.cache.memory_bytes_max)
-    return await _open(config, stack, memory, disk, admission, config.service.spool_dir, policies)
+    storage = await _open(config, stack, memory, disk, admission, config.service.spool_dir, policies, _PROXY)
+    # Of an earlier proxy on this index, which has ended; of commands that were killed, as they tell nobody when they end.
+    now_s = storage.store.now_s()
+    await storage.index.forget_packs(processes=_PROXY, began_before_s=now_s)
+    await storage.index.forget_packs(processes=_COMMAND, began_before_s=now_s - PACK_FORGOTTEN_AFTER_S)
+    _start_packer(storage, stack)
+    return storage
 
 
 @contextlib.asynccontextmanager
@@ -78,7 +90,9 @@ async def command_storage(config: Config) -> AsyncIterator[Storage]:
         admission = Admission.for_caches(memory_bytes_max=COMMAND_MEMORY_BYTES_MAX, disk_bytes_max=0)
         disk = DiskCache(spool_dir / "cache", 0)
         memory = MemoryCache(COMMAND_MEMORY_BYTES_MAX)
-        yield await _open(config, stack, memory, disk, admission, spool_dir, BucketPolicies({}))
+        storage = await _open(config, stack, memory, disk, admission, spool_dir, BucketPolicies({}), _COMMAND)
+        _start_packer(storage, stack)
+        yield storage
 
 
 async def _open(
@@ -89,6 +103,7 @@ async def _open(
     admission: Admission,
     spool_dir: Path,
     policies: BucketPolicies,
+    process: str,
 ) -> Storage:
     index = await open_index(config.index.url)
     stack.push_async_callback(index.close)
@@ -105,9 +120,18 @@ async def _open(
             stack.push_async_callback(origin.close)
     origins = LiveOrigins(configured, policies)
     reader = Reader(documents, memory, disk, admission)
-    store = ObjectStore(index=index, documents=documents, reader=reader, origins=origins, spool_dir=spool_dir)
+    limits = PackLimits(config.store.pack_bytes_max, config.store.put_wait_s_max, tells_when_idle=process == _PROXY)
+    packer = Packer(documents, index, limits, spool_dir=spool_dir, process_id=f"{process}{uuid.uuid4().hex}")
+    store = ObjectStore(
+        index=index, documents=documents, packer=packer, reader=reader, origins=origins, spool_dir=spool_dir
+    )
     await asyncio.to_thread(store.open)
     return Storage(index, origins, documents, known_files, store, own)
+
+
+def _start_packer(storage: Storage, stack: AsyncExitStack) -> None:
+    storage.store.packer.start()
+    stack.push_async_callback(storage.store.packer.stop)
 
 
 def _documents(config: Config, index: Index) -> TelegramDocuments:

@@ -16,6 +16,7 @@ from addon.index.documents import add_documents, update_file_id
 from addon.index.erasure_calls import ErasureCalls
 from addon.index.errors import mapped
 from addon.index.numbers import next_number
+from addon.index.pack_calls import PackCalls
 from addon.index.reader import Reader
 from addon.index.relocations import relocate
 from addon.index.sqlite import (
@@ -116,7 +117,7 @@ def _open(
     return SqlIndex(reader=reader, writer=writer, now_s=now_s)
 
 
-class SqlIndex(ErasureCalls):
+class SqlIndex(PackCalls, ErasureCalls):
     """Implements `addon.store.ports.Index`; see there for what each method promises. Made by `open_index`."""
 
     async def key_state(self, bucket: str, key: str) -> ObjectRecord | Tombstone | None:

@@ -8,10 +8,11 @@ https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -86,6 +87,16 @@ def create_sqlite_engine(path: Path, *, busy_timeout_s: float) -> Engine:
 def connect_to_write(engine: Engine) -> Connection:
     """A connection each of whose transactions takes the write lock when it begins."""
     return engine.connect().execution_options(**_WRITES)
+
+
+@contextlib.contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """All statements within see one and the same commit. For connections that only read."""
+    connection.exec_driver_sql("BEGIN")
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql("ROLLBACK")
 
 
 def turn_on_write_ahead_log(engine: Engine, *, sleep: Callable[[float], None] = time.sleep) -> None:
