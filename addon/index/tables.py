@@ -96,6 +96,9 @@ documents = Table(
     sqlite_with_rowid=False,
 )
 
+# A pack in which no object ever had bytes: what it tells of keys is why it is kept. See `store/retelling.py`.
+ONLY_TELLS = documents.c.tells_states.is_(True) & (documents.c.dead_bytes == 0)
+
 extents = Table(
     "extents",
     metadata,

@@ -92,6 +92,11 @@ class PackSender:
             if telling is not None:
                 self._teller.forget(telling)
 
+    @property
+    def has_settled(self) -> bool:
+        """Whether there are settled packs of which the index does not know it."""
+        return bool(self._settled)
+
     async def settle(self) -> None:
         """Tell the index which packs are settled, where no further pack will. Raises `IndexUnavailable`."""
         if settled := tuple(self._settled):

@@ -240,7 +240,7 @@ class Index(Protocol):
         there were."""
 
     async def garbage(self, *, limit: int) -> Sequence[Document]:
-        """Documents without any extent, oldest first."""
+        """Documents without any extent, oldest first; but not those that only ever told states of keys."""
 
     async def grant_anonymous_read(self, bucket: str, key: str, *, etag: str) -> None:
         """The origin served this object to an anonymous client: mark the copy that has this ETag, and a copy job of the key."""
