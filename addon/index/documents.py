@@ -78,6 +78,12 @@ def add_documents(connection: Connection, added: Sequence[Document], now_s: floa
             connection.execute(_BRING_FORWARD, here | {"from_s": from_s})
 
 
+def give_up(connection: Connection, unused: Sequence[Extent], now_s: float) -> None:
+    """See `Index.give_up`."""
+    add_documents(connection, [extent.document for extent in unused], now_s)
+    let_go(connection, [Freed(extent.document.document_id, extent.offset, extent.length) for extent in unused], now_s)
+
+
 def update_file_id(connection: Connection, document_id: str, bot_id: int, file_id: str) -> None:
     """See `Index.update_file_id`."""
     connection.execute(

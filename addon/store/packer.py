@@ -168,7 +168,7 @@ class Packer:
         if self._queue.remove(waiting):
             self._notify()
         elif not waiting.placed.cancelled() and waiting.placed.exception() is None:
-            waiting.placed.result().settle()
+            self._sender.give_up(waiting.placed.result())
 
     def _refuse_what_would_wait(self, item: PackItem) -> None:
         live_bytes = self._queue.bytes(Urgency.LIVE)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from addon.store.records import Document
+from addon.store.records import Document, Extent
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,9 @@ class PackIndex(Protocol):
 
     async def settle_packs(self, numbers: Sequence[int]) -> None:
         """These packs are under way no more: each of their items was committed or given up."""
+
+    async def give_up(self, extents: Sequence[Extent], *, now_s: float) -> None:
+        """See `ports.Index`."""
 
     async def forget_packs(self, *, processes: str, began_before_s: float) -> int:
         """The packs that processes whose ids begin with `processes` numbered before that time are under way no more, because those
