@@ -25,7 +25,6 @@ from sqlalchemy import (
 from addon.index.copies import REASON_CHARS_MAX
 from addon.index.rows import document_of
 from addon.index.tables import (
-    ONLY_TELLS,
     document_copies,
     documents,
     erasures,
@@ -47,11 +46,11 @@ _IS_IN_TELEGRAM = documents.c.file_id != ""
 def plan(connection: Connection, terms: ErasureTerms, now_s: float) -> ErasurePlan:
     """See `ErasureIndex.erasure_plan`."""
     kind = case(
+        (documents.c.only_tells.is_(True), "for states"),
         (_is_too_young(terms, now_s), "too young"),
         (_is_in_packs(connection), "in packs"),
         (_is_kept_by_snapshots(terms), "for snapshots"),
         (_rests(now_s), "failed"),
-        (ONLY_TELLS, "for states"),
         else_="erasable",
     )
     rows = connection.execute(
@@ -83,7 +82,7 @@ def begin(
         .where(
             _IS_GARBAGE,
             _IS_IN_TELEGRAM,
-            ~ONLY_TELLS,
+            documents.c.only_tells.is_(False),
             ~_is_too_young(terms, now_s),
             ~_is_in_packs(connection),
             ~_is_kept_by_snapshots(terms),
@@ -185,19 +184,19 @@ def states_documents(connection: Connection) -> list[Document]:
     """See `ErasureIndex.states_documents`."""
     rows = connection.execute(
         select(documents)
-        .where(_IS_GARBAGE, _IS_IN_TELEGRAM, ONLY_TELLS, ~_is_in_packs(connection))
+        .where(_IS_GARBAGE, _IS_IN_TELEGRAM, documents.c.only_tells.is_(True), ~_is_in_packs(connection))
         .order_by(documents.c.created_at_s, documents.c.document_id)
     )
     return [document_of(row) for row in rows]
 
 
 def doom(connection: Connection, document_ids: Sequence[str]) -> None:
-    """See `ErasureIndex.doom`: all of it counts as dead, so that it is garbage like any other."""
+    """See `ErasureIndex.doom`: they are garbage like any other from now on."""
     for document_id in document_ids:
         connection.execute(
             update(documents)
-            .where(documents.c.document_id == document_id, _IS_GARBAGE, ONLY_TELLS)
-            .values(dead_bytes=documents.c.size)
+            .where(documents.c.document_id == document_id, _IS_GARBAGE, documents.c.only_tells.is_(True))
+            .values(only_tells=False)
         )
 
 

@@ -89,15 +89,14 @@ documents = Table(
     Column("segment_bytes", Integer, nullable=False, server_default="0"),
     # It also tells the states of keys, which have to be told anew before it may go.
     Column("tells_states", Boolean, nullable=False, server_default="0"),
+    # It was sent without any object's bytes, and is kept for what it tells: see `store/retelling.py`.
+    Column("only_tells", Boolean, nullable=False, server_default="0"),
     # Of objects and parts that are gone, while others in it are not.
     Column("dead_bytes", BigInteger, nullable=False, server_default="0"),
     Index("documents_by_garbage_since_s", "garbage_since_s", "created_at_s"),
     Index("documents_by_dead_bytes", "dead_bytes"),
     sqlite_with_rowid=False,
 )
-
-# A pack in which no object ever had bytes: what it tells of keys is why it is kept. See `store/retelling.py`.
-ONLY_TELLS = documents.c.tells_states.is_(True) & (documents.c.dead_bytes == 0)
 
 extents = Table(
     "extents",

@@ -151,7 +151,7 @@ class PackSender:
         finally:
             path.unlink(missing_ok=True)
         given_up = self._place(number, items, document, written.offsets)
-        await self._acknowledge(document, telling, is_orphan=given_up)
+        await self._acknowledge(document, telling, only_tells=not items, is_orphan=given_up)
 
     def _write(self, path: Path, document_id: str, number: int, items: Sequence[Waiting], telling: Telling) -> _Written:
         """In a worker thread: a small pack in memory, a larger one in a file."""
@@ -178,10 +178,12 @@ class PackSender:
                 waiting.placed.set_result(Placement(extent, unsettled.one_more()))
         return unsettled.close()
 
-    async def _acknowledge(self, document: Document, telling: Telling, *, is_orphan: bool) -> None:
+    async def _acknowledge(self, document: Document, telling: Telling, *, only_tells: bool, is_orphan: bool) -> None:
         told = self._teller.acknowledged(telling)
         try:
-            await self._index.acknowledge_pack(document, told, tells_states=bool(telling.states), now_s=self._now_s())
+            await self._index.acknowledge_pack(
+                document, told, tells_states=bool(telling.states), only_tells=only_tells, now_s=self._now_s()
+            )
         except IndexUnavailable as failure:
             logger.warning("what was told in document %s will be told again: %s", document.document_id, failure)
             if is_orphan:

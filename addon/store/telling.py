@@ -85,7 +85,7 @@ class PackIndex(Protocol):
         """Whether there is a state that no document tells."""
 
     async def acknowledge_pack(
-        self, document: Document, told: Sequence[UntoldKey], *, tells_states: bool, now_s: float
+        self, document: Document, told: Sequence[UntoldKey], *, tells_states: bool, only_tells: bool, now_s: float
     ) -> None:
         """Telegram has the pack: the document is known as garbage until an extent refers to it, and the states `told` are untold no
-        more, unless they changed meanwhile."""
+        more, unless they changed meanwhile. `only_tells`: there are no items in it."""
