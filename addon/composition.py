@@ -48,7 +48,7 @@ from addon.service.tags import TagHandlers
 from addon.service.upload_listing import UploadListing
 from addon.service.upload_slots import UploadSlots
 from addon.service.write_through import WriteThrough
-from addon.storage import Storage, copy_limits, garbage_collection, open_storage
+from addon.storage import Storage, copy_limits, garbage_collection, open_storage, snapshots_of
 from addon.store.copier import Copier
 from addon.store.erasing_task import ErasingTask, When
 from addon.store.expiry import UploadExpiry
@@ -57,6 +57,7 @@ from addon.store.object_store import ObjectStore
 from addon.store.policies import BucketPolicies, Mode, Policy, Writes
 from addon.store.ports import Origin
 from addon.store.retirement import Retirements
+from addon.store.snapshot_keeper import SnapshotKeeper
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +98,14 @@ async def compose(config: Config) -> Gateway:
         stack.push_async_callback(erasing.stop)
         copier.start()
         stack.push_async_callback(copier.stop)
+        saving = config.store
+        keeper = SnapshotKeeper(
+            snapshots_of(config, storage),
+            interval_s=saving.snapshot_interval_s,
+            changes_max=saving.snapshot_changes_max,
+        )
+        keeper.start()
+        stack.push_async_callback(keeper.stop)
         startup_check = asyncio.create_task(_report_failures(config))
         stack.callback(startup_check.cancel)
         everything = stack.pop_all()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
@@ -19,6 +20,7 @@ from addon.config import Config
 from addon.index.sql_index import SqlIndex, open_index
 from addon.origin.client import S3Origin
 from addon.store.cache import DiskCache, MemoryCache
+from addon.store.captions import open_caption
 from addon.store.copier import CopyLimits
 from addon.store.eraser import Eraser
 from addon.store.garbage import GarbageCollection
@@ -29,13 +31,15 @@ from addon.store.origin_addresses import OriginAddresses
 from addon.store.own_connections import OwnConnections
 from addon.store.packer import Packer, PackLimits
 from addon.store.policies import BucketPolicies, LiveOrigins
-from addon.store.ports import Documents, Index, IndexUnavailable
+from addon.store.ports import Documents, IndexUnavailable
 from addon.store.reader import Admission, Reader
 from addon.store.retelling import Retelling
 from addon.store.rewriter import Rewriter
 from addon.store.sealed_documents import SealedDocuments, SealedKnownFiles
 from addon.store.sealing import MasterKeys
+from addon.store.snapshots import Pins, Snapshots
 from addon.store.work_folder import work_folder
+from addon.telegram.client import Timeouts
 from addon.telegram.documents import TelegramDocuments
 from addon.telegram.limits import group_rate
 
@@ -47,17 +51,22 @@ COMMAND_MEMORY_BYTES_MAX = 64 << 20
 PACK_FORGOTTEN_AFTER_S = 86_400.0
 # How the ids of processes begin, under which packs are numbered.
 _PROXY, _COMMAND = "proxy-", "command-"
+# A local Bot API server answers getFile when it has fetched all of the file from Telegram, up to 2000 MB.
+LOCAL_GET_FILE_S = 600.0
 
 
 @dataclass(frozen=True)
 class Storage:
     """What is open: the index, each bucket's origin (None where it has none), the documents in Telegram and the files that were
-    there before (sealed, where there is a key), the store on top of them, and the connections that the origins' clients have."""
+    there before (sealed, where there is a key), what is pinned in the chats, the store on top of them, the keys that open what is
+    sealed, and the connections that the origins' clients have."""
 
     index: SqlIndex
     origins: Mapping[str, S3Origin | None]
     documents: Documents
     known_files: KnownFiles
+    pins: Pins
+    keys: MasterKeys
     store: ObjectStore
     own_connections: OwnConnections
 
@@ -124,13 +133,14 @@ async def _open(
             stack.push_async_callback(origin.close)
     origins = LiveOrigins(configured, policies)
     reader = Reader(documents, memory, disk, admission)
+    stack.push_async_callback(reader.close)
     limits = PackLimits(config.store.pack_bytes_max, config.store.put_wait_s_max, tells_when_idle=process == _PROXY)
     packer = Packer(documents, index, limits, spool_dir=spool_dir, process_id=f"{process}{uuid.uuid4().hex}")
     store = ObjectStore(
         index=index, documents=documents, packer=packer, reader=reader, origins=origins, spool_dir=spool_dir
     )
     await asyncio.to_thread(store.open)
-    return Storage(index, origins, documents, known_files, store, own)
+    return Storage(index, origins, documents, known_files, telegram.pins, keys, store, own)
 
 
 def _start_packer(storage: Storage, stack: AsyncExitStack) -> None:
@@ -138,14 +148,21 @@ def _start_packer(storage: Storage, stack: AsyncExitStack) -> None:
     stack.push_async_callback(storage.store.packer.stop)
 
 
-def _documents(config: Config, index: Index) -> TelegramDocuments:
+def _documents(config: Config, index: SqlIndex) -> TelegramDocuments:
     documents = TelegramDocuments(
         config.telegram.api_url,
         [token.get_secret_value() for token in config.telegram.bot_tokens],
         config.telegram.chat_ids,
         send_wait_s_max=config.store.put_wait_s_max,
         group_rate=group_rate(config.telegram.channel_messages_per_min_max),
+        document_bytes_max=config.telegram.document_bytes_max,
+        timeouts=Timeouts(get_file_s=LOCAL_GET_FILE_S) if config.telegram.local else None,
+        local=config.telegram.local,
+        ledger=index,
+        copies=config.store.copies,
     )
+    documents.look_up_ways(index.ways_to)
+    documents.start()
     remembering: set[asyncio.Task[None]] = set()
 
     async def remember_soon(document_id: str, bot_id: int, file_id: str) -> None:
@@ -171,6 +188,18 @@ def garbage_collection(storage: Storage, forget: Callable[[Collection[str]], Awa
         Rewriter(index, documents, store.packer, spool_dir=store.spool_dir),
         retelling,
         Eraser(index, documents, retelling=retelling, forget=forget, now_s=store.now_s),
+    )
+
+
+def snapshots_of(config: Config, storage: Storage) -> Snapshots:
+    """What saves this index in Telegram."""
+    return Snapshots(
+        storage.index,
+        storage.documents,
+        storage.pins,
+        read_caption=functools.partial(open_caption, storage.keys),
+        work_dir=config.service.spool_dir,
+        keep_s=config.store.snapshot_keep_s,
     )
 
 

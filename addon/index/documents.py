@@ -12,8 +12,8 @@ from typing import NamedTuple
 from sqlalchemy import BindParameter, Connection, bindparam, exists, insert, select, union_all, update
 
 from addon.index.rows import KEYS_PER_STATEMENT_MAX as IDS_PER_STATEMENT_MAX
-from addon.index.rows import document_row
-from addon.index.tables import documents, erasures, extents, part_extents
+from addon.index.rows import copy_row, document_row
+from addon.index.tables import document_copies, document_file_ids, documents, erasures, extents, part_extents
 from addon.store.byte_ranges import Range, covered_bytes, uncovered_bytes
 from addon.store.ports import SourceChanged
 from addon.store.records import Document, Extent
@@ -73,7 +73,7 @@ def add_documents(connection: Connection, added: Sequence[Document], now_s: floa
     for document in _distinct(added):
         here = {"here_document_id": document.document_id}
         if connection.execute(_IS_KNOWN, here).one_or_none() is None:
-            connection.execute(insert(documents), document_row(document, created_at_s=now_s, garbage_since_s=from_s))
+            _insert(connection, document, now_s, garbage_since_s=from_s)
         else:
             connection.execute(_BRING_FORWARD, here | {"from_s": from_s})
 
@@ -84,11 +84,23 @@ def give_up(connection: Connection, unused: Sequence[Extent], now_s: float) -> N
     let_go(connection, [Freed(extent.document.document_id, extent.offset, extent.length) for extent in unused], now_s)
 
 
+def _insert(connection: Connection, document: Document, now_s: float, *, garbage_since_s: float | None) -> None:
+    connection.execute(insert(documents), document_row(document, created_at_s=now_s, garbage_since_s=garbage_since_s))
+    for copy in document.copies:
+        connection.execute(insert(document_copies), copy_row(document.document_id, copy))
+
+
 def update_file_id(connection: Connection, document_id: str, bot_id: int, file_id: str) -> None:
     """See `Index.update_file_id`."""
-    connection.execute(
-        update(documents).where(documents.c.document_id == document_id).values(bot_id=bot_id, file_id=file_id)
-    )
+    here = documents.c.document_id == document_id
+    owner = connection.execute(select(documents.c.bot_id).where(here)).scalar()
+    if owner == bot_id:
+        connection.execute(update(documents).where(here).values(file_id=file_id))
+    elif owner is not None:
+        known = (document_file_ids.c.document_id == document_id) & (document_file_ids.c.bot_id == bot_id)
+        if not connection.execute(update(document_file_ids).where(known).values(file_id=file_id)).rowcount:
+            row = {"document_id": document_id, "bot_id": bot_id, "file_id": file_id}
+            connection.execute(insert(document_file_ids), row)
 
 
 def take_into_use(connection: Connection, used: Iterable[Extent], now_s: float) -> None:
@@ -100,7 +112,7 @@ def take_into_use(connection: Connection, used: Iterable[Extent], now_s: float) 
             continue
         if connection.execute(_IS_ERASED, here).one_or_none() is not None:
             raise SourceChanged("a document of the object was erased in the meantime")
-        connection.execute(insert(documents), document_row(document, created_at_s=now_s, garbage_since_s=None))
+        _insert(connection, document, now_s, garbage_since_s=None)
 
 
 def let_go(connection: Connection, freed: Iterable[Freed], now_s: float) -> None:

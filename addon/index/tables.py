@@ -238,10 +238,20 @@ document_copies = Table(
     "document_copies",
     metadata,
     # The same bytes in another chat.
-    Column("document_id", Text, ForeignKey("documents.document_id"), primary_key=True),
+    Column("document_id", Text, ForeignKey("documents.document_id", ondelete="CASCADE"), primary_key=True),
     Column("chat_id", BigInteger, primary_key=True, autoincrement=False),
     Column("message_id", BigInteger, nullable=False),
     Column("bot_id", BigInteger, nullable=False),
+    Column("file_id", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+document_file_ids = Table(
+    "document_file_ids",
+    metadata,
+    # By what other bots read the same file, besides the one that is named with the document.
+    Column("document_id", Text, ForeignKey("documents.document_id", ondelete="CASCADE"), primary_key=True),
+    Column("bot_id", BigInteger, primary_key=True, autoincrement=False),
     Column("file_id", Text, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -288,8 +298,10 @@ telegram_sends = Table(
     Column("process_id", Text, nullable=False),
     Column("bot_id", BigInteger, nullable=False),
     Column("chat_id", BigInteger, nullable=False),
+    # 0 for a message without an upload.
+    Column("upload_bytes", BigInteger, nullable=False),
     Column("began_at_s", Float, nullable=False),
-    # Null while it is under way.
+    # Null while it is under way, or for ever where its process died.
     Column("ended_at_s", Float),
     Index("telegram_sends_by_pair", "bot_id", "chat_id", "began_at_s"),
 )
@@ -309,6 +321,21 @@ telegram_pairs = Table(
     Column("aside_until_s", Float, nullable=False, server_default="0"),
     Column("reason", Text, nullable=False, server_default=""),
     sqlite_with_rowid=False,
+)
+
+telegram_chats = Table(
+    "telegram_chats",
+    metadata,
+    # Groups that became supergroups.
+    Column("chat_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("moved_to", BigInteger, nullable=False),
+)
+
+telegram_processes = Table(
+    "telegram_processes",
+    metadata,
+    Column("process_id", Text, primary_key=True),
+    Column("seen_at_s", Float, nullable=False),
 )
 
 snapshots = Table(

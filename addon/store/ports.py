@@ -235,7 +235,7 @@ class Index(Protocol):
         """Telegram has these bytes, and nobody will use them: their documents are garbage where nothing else is in them."""
 
     async def update_file_id(self, document_id: str, *, bot_id: int, file_id: str) -> None:
-        """Remember a file_id that was won again."""
+        """Remember a file_id that was won again; those of other bots stay."""
 
     async def relocate(self, moves: Sequence[Move]) -> int:
         """Bytes lie in another document now: every extent of an object or a part within the moved ranges is led there, and what
@@ -354,6 +354,13 @@ class Documents(Protocol):
         it raises (`TelegramUnavailable`, `DocumentLost`, `DocumentCorrupt`). Offsets are those of the bytes that were sent, also
         where they lie there sealed (`seal_format.content_bytes` tells how many there are). Resumes by itself after resets,
         truncation and expired paths. The caller checks hashes."""
+
+    def prepare(self, document: Document) -> None:
+        """A read of this document will follow soon: what has to be asked for first is asked for in the background. Never raises,
+        and promises nothing."""
+
+    def reads_from_start(self) -> bool:
+        """Whether a read, as far as is known, costs what lies in front of its offset as well: the file host ignores ranges."""
 
     def send_delay_s(self) -> float:
         """How long a document sent now would wait for its turn, in seconds; `inf` where only the end of another send can tell."""

@@ -14,6 +14,16 @@ PACK_SEGMENT_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentCopy:
+    """A message in another chat that holds the same file; `file_id` is that of the bot `bot_id`, empty where it is not known."""
+
+    chat_id: int
+    message_id: int
+    bot_id: int
+    file_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One file sent to Telegram.
 
@@ -21,7 +31,8 @@ class Document:
     bot whose numeric id is `bot_id` and is a cache that can be won again by forwarding the message. `size` is in bytes.
     A file that was imported by its `file_id` alone has no message that we know: `chat_id` and `message_id` are 0 then. One that
     waits in the spool folder has no `file_id` either. `key_id` names the key under which its bytes are sealed (`seal_format.Seal`),
-    in segments of `segment_bytes` bytes each before sealing; empty and 0 where they lie there as they are.
+    in segments of `segment_bytes` bytes each before sealing; empty and 0 where they lie there as they are. `copies` are the further
+    messages that came of sending it; of a document that is read from the index they are not told.
     """
 
     document_id: str
@@ -33,6 +44,7 @@ class Document:
     size: int
     key_id: str = ""
     segment_bytes: int = 0
+    copies: tuple[DocumentCopy, ...] = field(default=(), compare=False)
 
     @property
     def is_spooled(self) -> bool:

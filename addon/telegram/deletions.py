@@ -59,11 +59,11 @@ async def delete(bots: Bots, document: Document, retries: Retries) -> Deleted:
 async def _delete_as(bots: Bots, bot: BotApi, document: Document, retries: Retries) -> Deleted:
     while True:
         try:
-            await retries.wait_out(bots.limits.paused_s(bot.bot_id, document.chat_id), "deleteMessage")
+            await retries.wait_out(await bots.paused_s(bot.bot_id, document.chat_id), "deleteMessage")
             await bot.call("deleteMessage", {"chat_id": document.chat_id, "message_id": document.message_id})
             return Deleted.GONE
         except RateLimited as error:
-            bots.limits.pause(bot.bot_id, document.chat_id, error.retry_after_s)
+            await bots.pause(bot.bot_id, document.chat_id, error.retry_after_s)
             await retries.pause(error)
         except BadRequest as error:
             if _NOT_FOUND in error.text:
@@ -79,11 +79,11 @@ async def discard(bots: Bots, bot: BotApi, chat_id: int, message_id: int) -> Non
     """Delete a message of ours that nothing refers to. One attempt: where it fails, the message stays as an orphan that its
     caption marks, and the log says so."""
     try:
-        paused_s = bots.limits.paused_s(bot.bot_id, chat_id)
+        paused_s = await bots.paused_s(bot.bot_id, chat_id)
         if paused_s > 0:
             raise RateLimited("deleteMessage", paused_s)
         await bot.call("deleteMessage", {"chat_id": chat_id, "message_id": message_id})
     except BotApiError as error:
         if isinstance(error, RateLimited):
-            bots.limits.pause(bot.bot_id, chat_id, error.retry_after_s)
+            await bots.pause(bot.bot_id, chat_id, error.retry_after_s)
         logger.warning("message %d of chat %d stays behind as an orphan: %s", message_id, chat_id, error)

@@ -42,10 +42,17 @@ def upgrade() -> None:
     op.add_column("documents", sa.Column("tells_states", sa.Boolean, nullable=False, server_default="0"))
     op.create_table(
         "document_copies",
-        sa.Column("document_id", sa.Text, sa.ForeignKey("documents.document_id"), primary_key=True),
+        sa.Column("document_id", sa.Text, _of_document(), primary_key=True),
         sa.Column("chat_id", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("message_id", sa.BigInteger, nullable=False),
         sa.Column("bot_id", sa.BigInteger, nullable=False),
+        sa.Column("file_id", sa.Text, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "document_file_ids",
+        sa.Column("document_id", sa.Text, _of_document(), primary_key=True),
+        sa.Column("bot_id", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("file_id", sa.Text, nullable=False),
         sqlite_with_rowid=False,
     )
@@ -80,6 +87,10 @@ def upgrade() -> None:
         op.execute(trigger)
 
 
+def _of_document() -> sa.ForeignKey:
+    return sa.ForeignKey("documents.document_id", ondelete="CASCADE")
+
+
 def _create_tables_of_limits() -> None:
     op.create_table(
         "telegram_sends",
@@ -87,6 +98,7 @@ def _create_tables_of_limits() -> None:
         sa.Column("process_id", sa.Text, nullable=False),
         sa.Column("bot_id", sa.BigInteger, nullable=False),
         sa.Column("chat_id", sa.BigInteger, nullable=False),
+        sa.Column("upload_bytes", sa.BigInteger, nullable=False),
         sa.Column("began_at_s", sa.Float, nullable=False),
         sa.Column("ended_at_s", sa.Float),
     )
@@ -102,6 +114,16 @@ def _create_tables_of_limits() -> None:
         sa.Column("aside_until_s", sa.Float, nullable=False, server_default="0"),
         sa.Column("reason", sa.Text, nullable=False, server_default=""),
         sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "telegram_chats",
+        sa.Column("chat_id", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("moved_to", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "telegram_processes",
+        sa.Column("process_id", sa.Text, primary_key=True),
+        sa.Column("seen_at_s", sa.Float, nullable=False),
     )
 
 
