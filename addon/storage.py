@@ -10,7 +10,7 @@ import contextlib
 import functools
 import logging
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ from addon.origin.client import S3Origin
 from addon.store.cache import DiskCache, MemoryCache
 from addon.store.captions import open_caption
 from addon.store.copier import CopyLimits
+from addon.store.eraser import Eraser
+from addon.store.garbage import GarbageCollection
 from addon.store.key_check import check_keys
 from addon.store.known_files import KnownFiles
 from addon.store.object_store import ObjectStore
@@ -31,6 +33,8 @@ from addon.store.packer import Packer, PackLimits
 from addon.store.policies import BucketPolicies, LiveOrigins
 from addon.store.ports import Documents, IndexUnavailable
 from addon.store.reader import Admission, Reader
+from addon.store.retelling import Retelling
+from addon.store.rewriter import Rewriter
 from addon.store.sealed_documents import SealedDocuments, SealedKnownFiles
 from addon.store.sealing import MasterKeys
 from addon.store.snapshots import Pins, Snapshots
@@ -174,6 +178,17 @@ def _documents(config: Config, index: SqlIndex) -> TelegramDocuments:
 
     documents.on_new_file_id(remember)
     return documents
+
+
+def garbage_collection(storage: Storage, forget: Callable[[Collection[str]], Awaitable[None]]) -> GarbageCollection:
+    """What clears away; `forget` drops documents' blocks from caches."""
+    index, documents, store = storage.index, storage.documents, storage.store
+    retelling = Retelling(index, documents, store.packer)
+    return GarbageCollection(
+        Rewriter(index, documents, store.packer, spool_dir=store.spool_dir),
+        retelling,
+        Eraser(index, documents, retelling=retelling, forget=forget, now_s=store.now_s),
+    )
 
 
 def snapshots_of(config: Config, storage: Storage) -> Snapshots:

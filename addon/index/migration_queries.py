@@ -111,7 +111,7 @@ def _sum(one: Amount, other: Amount) -> Amount:
 
 def orphans(connection: Connection) -> Amount:
     """See `MigrationIndex.orphans`."""
-    is_garbage = documents.c.garbage_since_s.is_not(None)
+    is_garbage = documents.c.garbage_since_s.is_not(None) & documents.c.only_tells.is_(False)
     count, size = connection.execute(select(func.count(), func.sum(documents.c.size)).where(is_garbage)).one()
     return Amount(count, int(size or 0))
 

@@ -85,13 +85,18 @@ def forget_packs(connection: Connection, processes: str, began_before_s: float) 
 
 
 def acknowledge_pack(
-    connection: Connection, document: Document, told: Sequence[UntoldKey], tells_states: bool, now_s: float
+    connection: Connection,
+    document: Document,
+    told: Sequence[UntoldKey],
+    tells_states: bool,
+    only_tells: bool,
+    now_s: float,
 ) -> None:
     """See `PackIndex.acknowledge_pack`."""
     documents.add_documents(connection, [document], now_s)
     if tells_states:
         is_this = documents_table.c.document_id == document.document_id
-        connection.execute(update(documents_table).where(is_this).values(tells_states=True))
+        connection.execute(update(documents_table).where(is_this).values(tells_states=True, only_tells=only_tells))
     if told:
         connection.execute(_TOLD, [_here(of) for of in told])
 

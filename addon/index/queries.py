@@ -127,7 +127,7 @@ def garbage(connection: Connection, limit: int) -> list[Document]:
     """See `Index.garbage`: in the order in which they became garbage."""
     rows = connection.execute(
         select(documents)
-        .where(documents.c.garbage_since_s.is_not(None))
+        .where(documents.c.garbage_since_s.is_not(None), documents.c.only_tells.is_(False))
         .order_by(documents.c.garbage_since_s, documents.c.created_at_s, documents.c.document_id)
         .limit(limit)
     )

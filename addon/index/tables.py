@@ -89,6 +89,8 @@ documents = Table(
     Column("segment_bytes", Integer, nullable=False, server_default="0"),
     # It also tells the states of keys, which have to be told anew before it may go.
     Column("tells_states", Boolean, nullable=False, server_default="0"),
+    # It was sent without any object's bytes, and is kept for what it tells: see `store/retelling.py`.
+    Column("only_tells", Boolean, nullable=False, server_default="0"),
     # Of objects and parts that are gone, while others in it are not.
     Column("dead_bytes", BigInteger, nullable=False, server_default="0"),
     Index("documents_by_garbage_since_s", "garbage_since_s", "created_at_s"),

@@ -38,6 +38,9 @@ from addon.store.writer import Upload
 
 logger = logging.getLogger(__name__)
 
+# So often a read goes on at another place because the object's bytes were moved under it.
+MOVES_FOLLOWED_MAX = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Description:
@@ -184,7 +187,7 @@ class ObjectStore:
         """`length` bytes from `start`. Raises `StoreError` where they cannot be had right now; never gives wrong bytes."""
         given = 0
         try:
-            async with contextlib.aclosing(self._reader.read(record, start, length)) as pieces:
+            async with contextlib.aclosing(self.read_here(record, start, length)) as pieces:
                 async for piece in pieces:
                     given += len(piece)
                     yield piece
@@ -194,9 +197,24 @@ class ObjectStore:
             async for piece in self._read_at_origin(record, start + given, length - given, failure):
                 yield piece
 
-    def read_here(self, record: ObjectRecord, start: int, length: int) -> AsyncGenerator[bytes, None]:
-        """The same without the origin's help: for who makes something new of the documents, or wants to know what is here."""
-        return self._reader.read(record, start, length)
+    async def read_here(self, record: ObjectRecord, start: int, length: int) -> AsyncGenerator[bytes, None]:
+        """The same without the origin's help: for who makes something new of the documents, or wants to know what is here. Where
+        the object's bytes are moved to other documents meanwhile, it goes on there."""
+        given = 0
+        for moves_left in reversed(range(MOVES_FOLLOWED_MAX + 1)):
+            try:
+                async with contextlib.aclosing(self._reader.read(record, start + given, length - given)) as pieces:
+                    async for piece in pieces:
+                        given += len(piece)
+                        yield piece
+                return
+            except DocumentLost:
+                moved = await self.index.key_state(record.bucket, record.key)
+                if not isinstance(moved, ObjectRecord) or moved.generation != record.generation:
+                    raise
+                if moved.extents == record.extents or not moves_left:
+                    raise
+                record = moved
 
     async def _read_at_origin(
         self, record: ObjectRecord, start: int, length: int, failure: StoreError

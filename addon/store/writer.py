@@ -21,7 +21,7 @@ from addon.store.pack_format import ItemAbout, PackItem
 from addon.store.pack_sending import report_orphan
 from addon.store.packer import Packer, Placement, Urgency
 from addon.store.ports import Documents, DocumentToSend, Index, IndexUnavailable, SourceChanged
-from addon.store.records import BLOCK_BYTES, Document, Extent
+from addon.store.records import BLOCK_BYTES, Extent
 from addon.store.told_states import ToldExtent
 
 # Bytes are hashed and written in pieces of this size, in a worker thread, while the next piece arrives.
@@ -160,8 +160,6 @@ class Upload:
         """Send what is left; returns the object's extents once Telegram has acknowledged all of them. `about` describes what is
         made of them. `queued` is called when nothing is left but what waits for its pack. Raises `SourceChanged` where it all took
         longer than `UPLOAD_S_MAX`."""
-        if self._now_s() - self._began_at_s > UPLOAD_S_MAX:
-            raise SourceChanged("the upload took so long that what came first may not be in Telegram any more")
         if self._filling is not None and self._filling.length <= self._packer.item_bytes_max:
             if self._offset == 0:
                 self.only_block = self._filling.in_memory
@@ -170,6 +168,8 @@ class Upload:
             self._hand_over(last=True)
         extents = tuple(await asyncio.gather(*self._sends))
         queued()
+        if self._now_s() - self._began_at_s > UPLOAD_S_MAX:
+            raise SourceChanged("the upload took so long that what came first may not be in Telegram any more")
         return extents
 
     def committed(self) -> None:
@@ -265,10 +265,10 @@ class Upload:
         for send in self._sends:
             send.cancel()
         results = await asyncio.gather(*self._sends, return_exceptions=True)
-        sent: list[Document] = [result.document for result in results if isinstance(result, Extent)]
+        sent = [result for result in results if isinstance(result, Extent)]
         if sent:
             try:
-                await self._index.add_documents(sent, now_s=self._now_s())
+                await self._index.give_up(sent, now_s=self._now_s())
             except IndexUnavailable:
-                for document in sent:
-                    report_orphan(document)
+                for extent in sent:
+                    report_orphan(extent.document)

@@ -158,6 +158,7 @@ async def test_the_index_does_not_commit(
 
         broken.setattr(type(written.index), "put_object", fail_all)
         broken.setattr(type(written.index), "add_documents", fail_all)
+        broken.setattr(type(written.index), "give_up", fail_all)
         assert_unavailable(await written.send("PUT", "k", body=SMALL))
     (orphan,) = set(written.documents_in_telegram()) - set(documents)
     assert f"document {orphan}" in caplog.text, "the log is the only place left that names it"

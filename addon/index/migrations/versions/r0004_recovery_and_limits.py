@@ -128,6 +128,7 @@ def _create_tables_of_limits() -> None:
 
 
 def _prepare_erasure() -> None:
+    op.add_column("documents", sa.Column("only_tells", sa.Boolean, nullable=False, server_default="0"))
     op.add_column("documents", sa.Column("dead_bytes", sa.BigInteger, nullable=False, server_default="0"))
     op.create_index("documents_by_dead_bytes", "documents", ["dead_bytes"])
     op.create_table(
