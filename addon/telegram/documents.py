@@ -45,6 +45,7 @@ from addon.telegram.links import GET_FILE_IN_FLIGHT_MAX, Link, Links
 from addon.telegram.local_files import local_file
 from addon.telegram.multipart import FilePart
 from addon.telegram.retries import Retries, Time
+from addon.telegram.wide_reads import read_in_wide_pieces
 
 DOCUMENT_BYTES_MAX = 20_000_000  # getFile refuses more than 20 MiB; this is inside every reading of "20 MB".
 CAPTION_LENGTH_MAX = 1024
@@ -320,6 +321,7 @@ def file_name(document_id: str) -> str:
 
 
 def _transport(connections_max: int) -> httpx.AsyncHTTPTransport:
+    read_in_wide_pieces()
     # No proxy from the environment: it might be the very proxy that this runs in.
     limits = httpx.Limits(
         max_connections=connections_max, max_keepalive_connections=connections_max, keepalive_expiry=KEEP_ALIVE_S
