@@ -50,6 +50,7 @@ from addon.service.upload_slots import UploadSlots
 from addon.service.write_through import WriteThrough
 from addon.storage import Storage, copy_limits, open_storage
 from addon.store.copier import Copier
+from addon.store.copy_keeper import CopyKeeper
 from addon.store.eraser import Eraser
 from addon.store.erasing_task import ErasingTask, When
 from addon.store.expiry import UploadExpiry
@@ -93,6 +94,16 @@ async def compose(config: Config) -> Gateway:
         expiry = UploadExpiry(store, expire_after_s=config.multipart.expire_after_s)
         expiry.start()
         stack.push_async_callback(expiry.stop)
+        if config.store.copies > 1:
+            keeper = CopyKeeper(
+                index,
+                storage.copying,
+                storage.copying.lacks_copies,
+                wanted=config.store.copies,
+                burst_share_left=store.burst_share_left,
+            )
+            keeper.start()
+            stack.push_async_callback(keeper.stop)
         erasing = _erasing(config, storage)
         erasing.start()
         stack.push_async_callback(erasing.stop)

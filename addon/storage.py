@@ -32,6 +32,7 @@ from addon.store.sealing import MasterKeys
 from addon.store.work_folder import work_folder
 from addon.telegram.documents import TelegramDocuments
 from addon.telegram.limits import group_rate
+from addon.telegram.second_copies import TelegramCopies
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +43,14 @@ COMMAND_MEMORY_BYTES_MAX = 64 << 20
 @dataclass(frozen=True)
 class Storage:
     """What is open: the index, each bucket's origin (None where it has none), the documents in Telegram and the files that were
-    there before (sealed, where there is a key), the store on top of them, and the connections that the origins' clients have."""
+    there before (sealed, where there is a key), the way to further copies of documents, the store on top of them, and the
+    connections that the origins' clients have."""
 
     index: SqlIndex
     origins: Mapping[str, S3Origin | None]
     documents: Documents
     known_files: KnownFiles
+    copying: TelegramCopies
     store: ObjectStore
     own_connections: OwnConnections
 
@@ -107,7 +110,7 @@ async def _open(
     reader = Reader(documents, memory, disk, admission)
     store = ObjectStore(index=index, documents=documents, reader=reader, origins=origins, spool_dir=spool_dir)
     await asyncio.to_thread(store.open)
-    return Storage(index, origins, documents, known_files, store, own)
+    return Storage(index, origins, documents, known_files, telegram.copies, store, own)
 
 
 def _documents(config: Config, index: SqlIndex) -> TelegramDocuments:

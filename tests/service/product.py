@@ -219,6 +219,7 @@ def config_text(
     api_url: str,
     origin_port: int,
     *,
+    chats: str = f"[{CHANNEL}]",
     telegram: str = "",
     store: str = "",
     encryption: str = "",
@@ -252,7 +253,7 @@ secret_access_key = "{ORIGIN_KEY.secret}"
 [telegram]
 api_url = "{api_url}"
 bot_tokens = ["{BOT_A}", "{BOT_B}"]
-chat_ids = [{CHANNEL}]
+chat_ids = {chats}
 {telegram}
 [store]
 {store or "put_wait_s_max = 2.0"}
