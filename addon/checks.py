@@ -32,6 +32,7 @@ async def check_all(config: Config, *, telegram_writes: bool) -> list[ProbeResul
         [token.get_secret_value() for token in config.telegram.bot_tokens],
         config.telegram.chat_ids,
         writes=telegram_writes,
+        local=config.telegram.local,
     )
     index_result, retired, amounts = await _check_index(config.index.url)
     results.append(index_result)

@@ -265,6 +265,51 @@ def repair(
     raise typer.Exit(0 if is_clean else 1)
 
 
+@app.command()
+def snapshot(
+    config: ConfigOption = None,
+    accept_shrunken: Annotated[
+        bool,
+        typer.Option(
+            "--accept-shrunken",
+            help="Pin it although the one that is pinned has far more objects, or belongs to another index.",
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Save the index in Telegram now: a copy of it is sent, and pinned in each chat.
+
+    A running proxy does it by itself, every store.snapshot_interval_s. Exit status 1 where the copy was sent but not pinned.
+    """
+    from addon.commands.snapshot import take_snapshot
+
+    is_pinned = running.run(take_snapshot(running.settings(config), accept=accept_shrunken, as_json=as_json))
+    raise typer.Exit(0 if is_pinned else 1)
+
+
+@app.command()
+def recover(
+    config: ConfigOption = None,
+    from_messages: Annotated[
+        bool, typer.Option("--from-messages", help="Make nothing of saved indexes; read every message.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what there is, and how long it would take.")
+    ] = False,
+    as_json: JsonLinesOption = False,
+) -> None:
+    """Make the index again from nothing but the chats: from the newest saved one, and every message that it does not know.
+
+    Only where there is no index, or an empty one; the proxy must not run. Ctrl-C stops it, and running it again goes on. Exit
+    status 1 where something could not be read or is lost.
+    """
+    from addon.commands.recover import recover as run_recover
+
+    settings = running.settings(config)
+    work = run_recover(settings, with_snapshots=not from_messages, dry_run=dry_run, as_json=as_json)
+    raise typer.Exit(0 if running.run(work) else 1)
+
+
 @import_app.command("d1")
 def import_d1(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A SQLite file, or the dump of wrangler d1 export.")],

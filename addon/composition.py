@@ -48,7 +48,7 @@ from addon.service.tags import TagHandlers
 from addon.service.upload_listing import UploadListing
 from addon.service.upload_slots import UploadSlots
 from addon.service.write_through import WriteThrough
-from addon.storage import Storage, copy_limits, open_storage
+from addon.storage import Storage, copy_limits, open_storage, snapshots_of
 from addon.store.copier import Copier
 from addon.store.copy_keeper import CopyKeeper
 from addon.store.eraser import Eraser
@@ -59,6 +59,7 @@ from addon.store.object_store import ObjectStore
 from addon.store.policies import BucketPolicies, Mode, Policy, Writes
 from addon.store.ports import Origin
 from addon.store.retirement import Retirements
+from addon.store.snapshot_keeper import SnapshotKeeper
 
 logger = logging.getLogger(__name__)
 
@@ -95,25 +96,37 @@ async def compose(config: Config) -> Gateway:
         expiry.start()
         stack.push_async_callback(expiry.stop)
         if config.store.copies > 1:
-            keeper = CopyKeeper(
-                index,
-                storage.copying,
-                storage.copying.lacks_copies,
-                wanted=config.store.copies,
-                burst_share_left=store.burst_share_left,
-            )
-            keeper.start()
-            stack.push_async_callback(keeper.stop)
+            copies = _copy_keeper(config, storage)
+            copies.start()
+            stack.push_async_callback(copies.stop)
         erasing = _erasing(config, storage)
         erasing.start()
         stack.push_async_callback(erasing.stop)
         copier.start()
         stack.push_async_callback(copier.stop)
+        saving = config.store
+        keeper = SnapshotKeeper(
+            snapshots_of(config, storage),
+            interval_s=saving.snapshot_interval_s,
+            changes_max=saving.snapshot_changes_max,
+        )
+        keeper.start()
+        stack.push_async_callback(keeper.stop)
         startup_check = asyncio.create_task(_report_failures(config))
         stack.callback(startup_check.cancel)
         everything = stack.pop_all()
     gateway.on_stop(everything.aclose)
     return gateway
+
+
+def _copy_keeper(config: Config, storage: Storage) -> CopyKeeper:
+    return CopyKeeper(
+        storage.index,
+        storage.copying,
+        storage.copying.lacks_copies,
+        wanted=config.store.copies,
+        burst_share_left=storage.documents.burst_share_left,
+    )
 
 
 def _erasing(config: Config, storage: Storage) -> ErasingTask:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -18,18 +20,22 @@ from addon.config import Config
 from addon.index.sql_index import SqlIndex, open_index
 from addon.origin.client import S3Origin
 from addon.store.cache import DiskCache, MemoryCache
+from addon.store.captions import open_caption
 from addon.store.copier import CopyLimits
 from addon.store.key_check import check_keys
 from addon.store.known_files import KnownFiles
 from addon.store.object_store import ObjectStore
 from addon.store.origin_addresses import OriginAddresses
 from addon.store.own_connections import OwnConnections
+from addon.store.packer import Packer, PackLimits
 from addon.store.policies import BucketPolicies, LiveOrigins
 from addon.store.ports import Documents, IndexUnavailable
 from addon.store.reader import Admission, Reader
 from addon.store.sealed_documents import SealedDocuments, SealedKnownFiles
 from addon.store.sealing import MasterKeys
+from addon.store.snapshots import Pins, Snapshots
 from addon.store.work_folder import work_folder
+from addon.telegram.client import Timeouts
 from addon.telegram.documents import TelegramDocuments
 from addon.telegram.limits import group_rate
 from addon.telegram.second_copies import TelegramCopies
@@ -38,19 +44,27 @@ logger = logging.getLogger(__name__)
 
 # A command reads each block once; what it keeps at hand is for the blocks of one object.
 COMMAND_MEMORY_BYTES_MAX = 64 << 20
+# A pack of a command is settled by then, or its process has ended.
+PACK_FORGOTTEN_AFTER_S = 86_400.0
+# How the ids of processes begin, under which packs are numbered.
+_PROXY, _COMMAND = "proxy-", "command-"
+# A local Bot API server answers getFile when it has fetched all of the file from Telegram, up to 2000 MB.
+LOCAL_GET_FILE_S = 600.0
 
 
 @dataclass(frozen=True)
 class Storage:
     """What is open: the index, each bucket's origin (None where it has none), the documents in Telegram and the files that were
-    there before (sealed, where there is a key), the way to further copies of documents, the store on top of them, and the
-    connections that the origins' clients have."""
+    there before (sealed, where there is a key), the way to further copies of documents, what is pinned in the chats, the keys that
+    open what is sealed, the store on top of them, and the connections that the origins' clients have."""
 
     index: SqlIndex
     origins: Mapping[str, S3Origin | None]
     documents: Documents
     known_files: KnownFiles
     copying: TelegramCopies
+    pins: Pins
+    keys: MasterKeys
     store: ObjectStore
     own_connections: OwnConnections
 
@@ -69,7 +83,13 @@ async def open_storage(config: Config, stack: AsyncExitStack, policies: BucketPo
         memory_bytes_max=config.cache.memory_bytes_max, disk_bytes_max=config.cache.bytes_max
     )
     memory = MemoryCache(config.cache.memory_bytes_max)
-    return await _open(config, stack, memory, disk, admission, config.service.spool_dir, policies)
+    storage = await _open(config, stack, memory, disk, admission, config.service.spool_dir, policies, _PROXY)
+    # Of an earlier proxy on this index, which has ended; of commands that were killed, as they tell nobody when they end.
+    now_s = storage.store.now_s()
+    await storage.index.forget_packs(processes=_PROXY, began_before_s=now_s)
+    await storage.index.forget_packs(processes=_COMMAND, began_before_s=now_s - PACK_FORGOTTEN_AFTER_S)
+    _start_packer(storage, stack)
+    return storage
 
 
 @contextlib.asynccontextmanager
@@ -81,7 +101,9 @@ async def command_storage(config: Config) -> AsyncIterator[Storage]:
         admission = Admission.for_caches(memory_bytes_max=COMMAND_MEMORY_BYTES_MAX, disk_bytes_max=0)
         disk = DiskCache(spool_dir / "cache", 0)
         memory = MemoryCache(COMMAND_MEMORY_BYTES_MAX)
-        yield await _open(config, stack, memory, disk, admission, spool_dir, BucketPolicies({}))
+        storage = await _open(config, stack, memory, disk, admission, spool_dir, BucketPolicies({}), _COMMAND)
+        _start_packer(storage, stack)
+        yield storage
 
 
 async def _open(
@@ -92,6 +114,7 @@ async def _open(
     admission: Admission,
     spool_dir: Path,
     policies: BucketPolicies,
+    process: str,
 ) -> Storage:
     index = await open_index(config.index.url)
     stack.push_async_callback(index.close)
@@ -108,9 +131,19 @@ async def _open(
             stack.push_async_callback(origin.close)
     origins = LiveOrigins(configured, policies)
     reader = Reader(documents, memory, disk, admission)
-    store = ObjectStore(index=index, documents=documents, reader=reader, origins=origins, spool_dir=spool_dir)
+    stack.push_async_callback(reader.close)
+    limits = PackLimits(config.store.pack_bytes_max, config.store.put_wait_s_max, tells_when_idle=process == _PROXY)
+    packer = Packer(documents, index, limits, spool_dir=spool_dir, process_id=f"{process}{uuid.uuid4().hex}")
+    store = ObjectStore(
+        index=index, documents=documents, packer=packer, reader=reader, origins=origins, spool_dir=spool_dir
+    )
     await asyncio.to_thread(store.open)
-    return Storage(index, origins, documents, known_files, telegram.copies, store, own)
+    return Storage(index, origins, documents, known_files, telegram.copies, telegram.pins, keys, store, own)
+
+
+def _start_packer(storage: Storage, stack: AsyncExitStack) -> None:
+    storage.store.packer.start()
+    stack.push_async_callback(storage.store.packer.stop)
 
 
 def _documents(config: Config, index: SqlIndex) -> TelegramDocuments:
@@ -120,6 +153,9 @@ def _documents(config: Config, index: SqlIndex) -> TelegramDocuments:
         config.telegram.chat_ids,
         send_wait_s_max=config.store.put_wait_s_max,
         group_rate=group_rate(config.telegram.channel_messages_per_min_max),
+        document_bytes_max=config.telegram.document_bytes_max,
+        timeouts=Timeouts(get_file_s=LOCAL_GET_FILE_S) if config.telegram.local else None,
+        local=config.telegram.local,
         ledger=index,
         copies=config.store.copies,
     )
@@ -140,6 +176,18 @@ def _documents(config: Config, index: SqlIndex) -> TelegramDocuments:
 
     documents.on_new_file_id(remember)
     return documents
+
+
+def snapshots_of(config: Config, storage: Storage) -> Snapshots:
+    """What saves this index in Telegram."""
+    return Snapshots(
+        storage.index,
+        storage.documents,
+        storage.pins,
+        read_caption=functools.partial(open_caption, storage.keys),
+        work_dir=config.service.spool_dir,
+        keep_s=config.store.snapshot_keep_s,
+    )
 
 
 def copy_limits(config: Config) -> CopyLimits:

@@ -583,3 +583,25 @@ def test_how_long_an_upload_in_parts_may_take(tmp_path: Path, written: str, is_r
         assert load(tmp_path, text).multipart.expire_after_s == float(written)
     else:
         assert problems(tmp_path, text)[0].startswith("multipart.expire_after_s = ")
+
+
+@pytest.mark.parametrize(
+    ("telegram", "store", "key"),
+    [
+        ("", "", ""),
+        ("local = true\ndocument_bytes_max = '2000MB'", "", ""),
+        ("local = true\ndocument_bytes_max = '2000MB'", "pack_bytes_max = '100MB'", ""),
+        ("document_bytes_max = 8_000_000", "pack_bytes_max = 8_000_000", ""),
+        ("document_bytes_max = 20_000_001", "", "telegram.document_bytes_max"),
+        ("local = true\ndocument_bytes_max = 2_000_000_001", "", "telegram.document_bytes_max"),
+        ("document_bytes_max = 1_000_000", "", "telegram.document_bytes_max"),
+        ("document_bytes_max = 8_000_000", "", "store.pack_bytes_max"),
+        ("local = true", "pack_bytes_max = '21MB'", "store.pack_bytes_max"),
+    ],
+)
+def test_how_large_a_document_may_be(tmp_path: Path, telegram: str, store: str, key: str) -> None:
+    text = MINIMAL.replace("[telegram]", f"[store]\n{store}\n[telegram]\n{telegram}")
+    if not key:
+        assert load(tmp_path, text).store.pack_bytes_max <= load(tmp_path, text).telegram.document_bytes_max
+    else:
+        assert problems(tmp_path, text)[0].startswith(f"{key} = ")

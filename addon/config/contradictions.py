@@ -14,7 +14,7 @@ from addon.config.values import host, sealing_key
 # The Bot API gives back at most 20 MiB of a document, a local server takes 2000 MB (https://core.telegram.org/bots/api#sending-files).
 DOCUMENT_BYTES_MAX = 20_000_000
 LOCAL_DOCUMENT_BYTES_MAX = 2_000_000_000
-PACK_BYTES_MIN = 2 << 20
+DOCUMENT_BYTES_MIN = PACK_BYTES_MIN = 2 << 20
 
 
 def contradictions(config: Config) -> Iterator[tuple[str, str, str]]:
@@ -44,8 +44,12 @@ def _of_the_store(config: Config) -> Iterator[tuple[str, str, str]]:
     if store.copies > chats:
         yield "store.copies", str(store.copies), f"expected no more than there are telegram.chat_ids ({chats})"
     most = LOCAL_DOCUMENT_BYTES_MAX if config.telegram.local else DOCUMENT_BYTES_MAX
-    if not PACK_BYTES_MIN <= store.pack_bytes_max <= most:
-        expected = f"expected {PACK_BYTES_MIN} … {most} bytes, which a document may have"
+    document_bytes_max = config.telegram.document_bytes_max
+    if not DOCUMENT_BYTES_MIN <= document_bytes_max <= most:
+        expected = f"expected {DOCUMENT_BYTES_MIN} … {most} bytes, which a document may have"
+        yield "telegram.document_bytes_max", str(document_bytes_max), expected
+    elif not PACK_BYTES_MIN <= store.pack_bytes_max <= document_bytes_max:
+        expected = f"expected {PACK_BYTES_MIN} … {document_bytes_max} bytes, which a document may have"
         yield "store.pack_bytes_max", str(store.pack_bytes_max), expected
 
 

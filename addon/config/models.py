@@ -44,7 +44,8 @@ class Section(BaseModel):
 
 class Telegram(Section):
     """The bots and chats that keep the documents. `channel_messages_per_min_max` is Telegram's limit for a bot in a channel or
-    group; `local` says that `api_url` is a Bot API server of one's own, started with `--local`."""
+    group; `local` says that `api_url` is a Bot API server of one's own, started with `--local`. A document gets at most
+    `document_bytes_max` bytes."""
 
     api_url: ApiUrl = "https://api.telegram.org"
     bot_tokens: Annotated[tuple[BotToken, ...], Field(strict=False), AfterValidator(not_empty)]
@@ -55,6 +56,7 @@ class Telegram(Section):
         AfterValidator(distinct),
     ]
     local: bool = False
+    document_bytes_max: Bytes = 20_000_000
     channel_messages_per_min_max: Annotated[int, Field(ge=2, le=60_000)] = 20
 
 

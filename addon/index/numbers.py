@@ -12,6 +12,11 @@ _NEXT_NUMBERS = (
 _NUMBER = select(counters.c.value).where(counters.c.name == COUNTER_NAME)
 
 
+def current_number(connection: Connection) -> int:
+    """The number that was given last."""
+    return int(connection.execute(_NUMBER).scalar_one())
+
+
 def next_number(connection: Connection) -> int:
     """A number that was never given before."""
     return next_numbers(connection, 1)

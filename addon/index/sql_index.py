@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,9 +18,12 @@ from addon.index.erasure_calls import ErasureCalls
 from addon.index.errors import mapped
 from addon.index.ledger_calls import LedgerCalls
 from addon.index.numbers import next_number
+from addon.index.pack_calls import PackCalls
 from addon.index.reader import Reader
 from addon.index.relocations import relocate
 from addon.index.second_copy_calls import SecondCopyCalls
+from addon.index.snapshot_calls import SnapshotCalls
+from addon.index.snapshots import copy_to
 from addon.index.sqlite import (
     FileIdentity,
     connect_to_write,
@@ -27,6 +31,7 @@ from addon.index.sqlite import (
     create_sqlite_engine,
     is_transaction_lost,
     path_of,
+    refuse_while_recovering,
     turn_on_write_ahead_log,
 )
 from addon.index.tables import UPLOAD_COMPLETED, UPLOAD_OPEN
@@ -47,6 +52,7 @@ from addon.store.records import (
     ObjectRecord,
     Tombstone,
 )
+from addon.store.snapshots import CopiedIndex
 
 
 async def open_index(
@@ -90,6 +96,7 @@ def _open(
 ) -> SqlIndex:
     engine = create_sqlite_engine(path, busy_timeout_s=busy_timeout_s)
     with mapped("opened"):
+        refuse_while_recovering(path)
         create_folder(path)
         turn_on_write_ahead_log(engine)
         with connect_to_write(engine) as connection:
@@ -115,11 +122,22 @@ def _open(
         queue_length_max=write_queue_length_max,
         group_length_max=write_group_length_max,
     )
-    return SqlIndex(reader=reader, writer=writer, now_s=now_s)
+    return SqlIndex(reader=reader, writer=writer, now_s=now_s, copy_to=functools.partial(copy_to, engine))
 
 
-class SqlIndex(LedgerCalls, ErasureCalls, SecondCopyCalls):
+class SqlIndex(PackCalls, LedgerCalls, ErasureCalls, SecondCopyCalls, SnapshotCalls):
     """Implements `addon.store.ports.Index`; see there for what each method promises. Made by `open_index`."""
+
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        writer: Writer,
+        now_s: Callable[[], float],
+        copy_to: Callable[[Path], CopiedIndex],
+    ) -> None:
+        super().__init__(reader=reader, writer=writer, now_s=now_s)
+        self._copy_to = copy_to
 
     async def key_state(self, bucket: str, key: str) -> ObjectRecord | Tombstone | None:
         state = await self._reader.point(lambda connection: queries.short_key_state(connection, bucket, key))

@@ -8,10 +8,11 @@ https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -27,6 +28,9 @@ _WAL_PAUSE_S = 0.05
 # What the log may keep on disk once it has been written back.
 _WAL_BYTES_KEPT_MAX = 64 << 20
 
+# Files that SQLite keeps beside a database.
+FILES_BESIDE = ("-wal", "-shm")
+
 _WRITES = {"tgstore_begin": "BEGIN IMMEDIATE"}
 
 
@@ -41,6 +45,20 @@ def path_of(url: str) -> Path:
     if not parsed.database or parsed.database == ":memory:":
         raise ValueError("index.url must name a file: an index in memory would forget every object")
     return Path(parsed.database)
+
+
+def recovering_path(path: Path) -> Path:
+    """Where an index lies that is being recovered, and is to be at `path`."""
+    return path.with_name(path.name + ".recovering")
+
+
+def refuse_while_recovering(path: Path) -> None:
+    """Raises IndexUnavailable where the index is being recovered: what is there of it is not all."""
+    if recovering_path(path).exists():
+        raise IndexUnavailable(
+            "the index is being recovered: run `tgstore recover` to its end, or delete "
+            f"{recovering_path(path)} to give it up"
+        )
 
 
 def create_folder(path: Path) -> None:
@@ -88,6 +106,16 @@ def connect_to_write(engine: Engine) -> Connection:
     return engine.connect().execution_options(**_WRITES)
 
 
+@contextlib.contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """All statements within see one and the same commit. For connections that only read."""
+    connection.exec_driver_sql("BEGIN")
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql("ROLLBACK")
+
+
 def turn_on_write_ahead_log(engine: Engine, *, sleep: Callable[[float], None] = time.sleep) -> None:
     """Switch the file to its write-ahead log, for good. Raises SQLAlchemy's errors, and IndexUnavailable where it cannot be had."""
     with engine.connect() as connection:
@@ -103,6 +131,12 @@ def turn_on_write_ahead_log(engine: Engine, *, sleep: Callable[[float], None] = 
                 if not tries_left:
                     raise IndexUnavailable(f"the index's file system takes no write-ahead log (journal mode {mode})")
             sleep(_WAL_PAUSE_S)
+
+
+def copy_database(engine: Engine, path: Path) -> None:
+    """Write a consistent copy of the database into a new file, without holding anybody up. Raises SQLAlchemy's errors."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("VACUUM INTO ?", (str(path),))  # https://www.sqlite.org/lang_vacuum.html
 
 
 def is_transaction_lost(connection: Connection) -> bool:

@@ -275,6 +275,8 @@ untold_keys = Table(
     Column("key", LargeBinary, primary_key=True),
     # Of the state that is to be told; where the key is gone: of what it was last.
     Column("generation", BigInteger, nullable=False),
+    # A random number, another one with each change: also where the generation stays, what was told meanwhile is out of date.
+    Column("change", BigInteger, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
 )
 

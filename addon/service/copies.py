@@ -209,7 +209,7 @@ class CopyHandlers:
         if wish.source != CopySource(bucket, key, None):
             return await commit_conditionally(self._store, self._conditions, call, upload, description)
         # In its source's place a copy may only replace what it was made of: a write that came in between must not be undone.
-        await upload.finish()
+        await self._store.send(upload, bucket, key, description)
         about = source.about
         unchanged = WriteCondition(
             etag=about.etag, at_origin=ObjectFacts(about.etag, source.size, about.last_modified_s)

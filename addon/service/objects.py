@@ -104,7 +104,7 @@ async def commit_conditionally(
     if not conditions.has_condition(call):
         return await store.commit(upload, bucket, key, description)
     # The last document first: it may wait for its turn, and what the origin is asked must not be old when the index commits.
-    await upload.finish()
+    await store.send(upload, bucket, key, description)
     condition = await conditions.of_write(call)
     try:
         return await store.commit(upload, bucket, key, description, condition=condition)

@@ -48,9 +48,6 @@ POLL_S = 2.0
 COLLECT_S = 0.1
 # More orders are not collected; the next read of the key orders it again.
 ORDERS_MAX = 10_000
-# Keys that a sweep listed are copied while more than this part of a burst is left: the rest is for uploads of clients and for the
-# copies of what they read, which so never wait for a sweep.
-SWEEP_LEAVES_OF_BURST = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,20 +155,11 @@ class Copier:
                     await self._wake.wait()
 
     async def _run_next(self) -> bool:
-        """Run the next job that is due, or wait a little for its turn; False where there is none.
-
-        Only when Telegram would take a document: else the origin would be read for bytes that nobody takes, and a queue of copies
-        would stand before every upload of a client.
-        """
-        delay_s = self._store.send_delay_s()
-        if delay_s > 0:
-            await asyncio.sleep(min(delay_s, POLL_S))
-            return True
+        """Run the next job that is due; False where there is none."""
         job = await self.take(
             self._store.index.lease_copy(
                 now_s=self._store.now_s(),
                 lease_s=LEASE_S,
-                with_swept=self._store.burst_share_left() > SWEEP_LEAVES_OF_BURST,
                 but_of=self._at_rest(),
             )
         )

@@ -31,7 +31,6 @@ from typing import Protocol, TypeVar
 from addon.s3.content_types import FIRST_BYTES_MAX, type_by_first_bytes, type_by_name
 from addon.s3.keys import encode_key
 from addon.store import layout
-from addon.store.copier import SWEEP_LEAVES_OF_BURST
 from addon.store.extent_ranges import ExtentRange
 from addon.store.known_files import FileRefused, FoundFile, KnownFiles
 from addon.store.ports import (
@@ -54,6 +53,9 @@ PAUSE_S_MAX = 120.0
 # So many links in a row for which Telegram could not be had, and the import ends: it goes on where it was when it is run again.
 UNAVAILABLE_IN_A_ROW_MAX = 10
 LOOK_S = 0.25
+# A file is sent again while more than this part of a burst is left: the rest is for uploads of clients, which so never wait for an
+# import.
+LEAVES_OF_BURST = 0.5
 
 _FILE_ID = re.compile(r"[A-Za-z0-9_-]{10,256}")
 
@@ -293,7 +295,7 @@ class Importer:
         )
         # One after the other, in what others leave of Telegram's messages, as a sweep does it.
         async with self._anchoring:
-            while self._documents.burst_share_left() <= SWEEP_LEAVES_OF_BURST:
+            while self._documents.burst_share_left() <= LEAVES_OF_BURST:
                 await self._sleep(LOOK_S)
             return await self._patiently(
                 lambda: self._known_files.send_again(found, document_id=document_id, caption=caption)

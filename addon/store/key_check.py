@@ -24,7 +24,7 @@ def missing_keys(amounts: Mapping[str, Amount], known: Set[str]) -> dict[str, Am
 
 def missing_text(missing: Mapping[str, Amount]) -> str:
     """Say it."""
-    keys = ", ".join(f"{key_id} ({amount.objects} documents)" for key_id, amount in sorted(missing.items()))
+    keys = ", ".join(f"{key_id} ({amount.objects} of them)" for key_id, amount in sorted(missing.items()))
     return f"documents are sealed under keys that are not in the settings: {keys}"
 
 

@@ -11,13 +11,15 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
 
 from addon.s3.keys import encode_key
 from addon.store.conditions import WriteCondition
 from addon.store.multipart import NewPart
+from addon.store.pack_format import ItemAbout, ItemKind
+from addon.store.packer import Packer, Urgency
 from addon.store.ports import (
     Commits,
     DocumentCorrupt,
@@ -31,7 +33,7 @@ from addon.store.ports import (
     TelegramUnavailable,
 )
 from addon.store.reader import Reader
-from addon.store.records import CopyJob, Extent, NewObject, ObjectRecord, Provenance, Tombstone
+from addon.store.records import CopyJob, NewObject, ObjectRecord, Provenance, Tombstone
 from addon.store.writer import Upload
 
 logger = logging.getLogger(__name__)
@@ -61,6 +63,7 @@ class ObjectStore:
         *,
         index: Index,
         documents: Documents,
+        packer: Packer,
         reader: Reader,
         origins: Mapping[str, Origin | None],
         spool_dir: Path,
@@ -71,6 +74,8 @@ class ObjectStore:
         self.commits: Commits = index
         """Where writes become current; see `commit_through`."""
         self._documents, self._reader, self._origins = documents, reader, origins
+        self.packer = packer
+        """What sends small documents together, and tells the states of keys."""
         self.spool_dir = spool_dir
         self.now_s, self._randbelow = now_s, randbelow
 
@@ -84,30 +89,31 @@ class ObjectStore:
         """Let writes become current there instead of in the index at once."""
         self.commits = commits
 
-    def send_delay_s(self) -> float:
-        """See `Documents.send_delay_s`."""
-        return self._documents.send_delay_s()
-
-    def burst_share_left(self) -> float:
-        """See `Documents.burst_share_left`."""
-        return self._documents.burst_share_left()
-
     async def state(self, bucket: str, key: str) -> ObjectRecord | Tombstone | None:
         """See `Index.key_state`."""
         return await self.index.key_state(bucket, key)
 
-    def upload(self, bucket: str, key: str, observe: Callable[[bytes], None]) -> Upload:
+    def upload(
+        self, bucket: str, key: str, observe: Callable[[bytes], None], *, urgency: Urgency = Urgency.LIVE
+    ) -> Upload:
         """Begin to take an object's bytes; `commit` or `commit_copy` ends it."""
         return Upload(
             bucket=bucket,
             key=key,
             documents=self._documents,
+            packer=self.packer,
             index=self.index,
             spool_dir=self.spool_dir,
+            urgency=urgency,
             observe=observe,
             now_s=self.now_s,
             randbelow=self._randbelow,
         )
+
+    async def send(self, upload: Upload, bucket: str, key: str, description: Description) -> None:
+        """Send what is left of a verified upload, of which `commit` then only has to make the object."""
+        new = _new_object(bucket, key, upload.size, Provenance.WRITTEN_HERE, description)
+        await upload.finish(_about(new))
 
     async def commit(
         self,
@@ -120,8 +126,8 @@ class ObjectStore:
     ) -> ObjectRecord:
         """Make a verified upload the current object. Durable when it returns. Raises `WriteRefused` where `condition` does not
         hold."""
-        extents = await upload.finish()
-        new = _new_object(bucket, key, upload.size, Provenance.WRITTEN_HERE, description, extents)
+        new = _new_object(bucket, key, upload.size, Provenance.WRITTEN_HERE, description)
+        new = replace(new, extents=await upload.finish(_about(new)))
         # First, because what is committed elsewhere too is read for that.
         self._keep(new, upload)
         record = await self.commits.put_object(new, condition=condition)
@@ -132,16 +138,30 @@ class ObjectStore:
         self, upload: Upload, upload_id: str, number: int, *, md5_hex: str, checksums: Mapping[str, str]
     ) -> NewPart:
         """Make a verified upload a part of a multipart upload. Durable when it returns. Raises `UploadGone`."""
-        extents = await upload.finish()
+        extents = await upload.finish(
+            ItemAbout(
+                bucket=upload.bucket,
+                key=upload.key,
+                kind=ItemKind.PART,
+                size=upload.size,
+                etag=md5_hex,
+                checksums=checksums,
+                upload_id=upload_id,
+                part_number=number,
+            )
+        )
         part = NewPart(number, upload.size, md5_hex, checksums, int(self.now_s()), extents)
         await self.index.put_part(upload_id, part)
         upload.committed()
         return part
 
-    async def commit_copy(self, upload: Upload, job: CopyJob, description: Description) -> ObjectRecord | None:
-        """Make a verified copy the current object; None where a newer write or delete won."""
-        extents = await upload.finish()
-        new = _new_object(job.bucket, job.key, upload.size, Provenance.COPIED_FROM_ORIGIN, description, extents)
+    async def commit_copy(
+        self, upload: Upload, job: CopyJob, description: Description, *, queued: Callable[[], None] = lambda: None
+    ) -> ObjectRecord | None:
+        """Make a verified copy the current object; None where a newer write or delete won. `queued` is called when nothing is left
+        of it but what waits for its pack."""
+        new = _new_object(job.bucket, job.key, upload.size, Provenance.COPIED_FROM_ORIGIN, description)
+        new = replace(new, extents=await upload.finish(_about(new), queued=queued))
         record = await self.index.commit_copy(job, new)
         upload.committed()
         if record is not None:
@@ -215,9 +235,8 @@ class ObjectStore:
             self._reader.keep(record, upload.only_block)
 
 
-def _new_object(
-    bucket: str, key: str, size: int, provenance: Provenance, about: Description, extents: tuple[Extent, ...]
-) -> NewObject:
+def _new_object(bucket: str, key: str, size: int, provenance: Provenance, about: Description) -> NewObject:
+    """Without its extents."""
     return NewObject(
         bucket=bucket,
         key=key,
@@ -228,6 +247,22 @@ def _new_object(
         anonymous_read=about.anonymous_read,
         headers=about.headers,
         checksums=about.checksums,
-        extents=extents,
+        extents=(),
         tags=about.tags,
+    )
+
+
+def _about(new: NewObject) -> ItemAbout:
+    return ItemAbout(
+        bucket=new.bucket,
+        key=new.key,
+        kind=ItemKind.OBJECT,
+        size=new.size,
+        etag=new.etag,
+        last_modified_s=new.last_modified_s,
+        provenance=new.provenance,
+        anonymous_read=new.anonymous_read,
+        headers=new.headers,
+        checksums=new.checksums,
+        tags=new.tags,
     )

@@ -352,6 +352,13 @@ class Documents(Protocol):
         where they lie there sealed (`seal_format.content_bytes` tells how many there are). Resumes by itself after resets,
         truncation and expired paths. The caller checks hashes."""
 
+    def prepare(self, document: Document) -> None:
+        """A read of this document will follow soon: what has to be asked for first is asked for in the background. Never raises,
+        and promises nothing."""
+
+    def reads_from_start(self) -> bool:
+        """Whether a read, as far as is known, costs what lies in front of its offset as well: the file host ignores ranges."""
+
     def send_delay_s(self) -> float:
         """How long a document sent now would wait for its turn, in seconds; `inf` where only the end of another send can tell."""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from addon.store.captions import seal_caption
 from addon.store.known_files import FoundFile, KnownFiles
-from addon.store.ports import DocumentCorrupt, Documents, DocumentToSend, KeyMissing
+from addon.store.ports import Deleted, DocumentCorrupt, Documents, DocumentToSend
 from addon.store.records import BLOCK_BYTES, PACK_SEGMENT_BYTES, Document
 from addon.store.seal_format import TAG_BYTES, Header, content_bytes_max
 from addon.store.sealed_files import seal_file
@@ -97,9 +97,6 @@ class SealedDocuments:
     def _opener(self, document: Document) -> SealedDocument:
         try:
             return self._keys.document(Header.of(document))
-        except KeyMissing as error:
-            logger.error("%s", error)
-            raise
         except ValueError as error:
             raise DocumentCorrupt(f"document {document.document_id}: {error}") from None
 
@@ -127,6 +124,14 @@ class SealedDocuments:
         if number <= last:
             raise WrongSeal(f"document {document.document_id} ends within segment {number}")
 
+    def prepare(self, document: Document) -> None:
+        """See the port."""
+        self._documents.prepare(document)
+
+    def reads_from_start(self) -> bool:
+        """See the port."""
+        return self._documents.reads_from_start()
+
     def send_delay_s(self) -> float:
         """See the port."""
         return self._documents.send_delay_s()
@@ -147,9 +152,13 @@ class SealedDocuments:
         """See the port."""
         self._documents.on_new_file_id(remember)
 
-    async def delete(self, document: Document) -> bool:
+    async def delete(self, document: Document) -> Deleted:
         """See the port."""
         return await self._documents.delete(document)
+
+    async def blank(self, document: Document) -> bool:
+        """See the port. The placeholder is not sealed: it says nothing."""
+        return await self._documents.blank(document)
 
     async def close(self) -> None:
         """See the port."""

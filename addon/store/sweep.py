@@ -184,10 +184,6 @@ class Sweeper:
 
     async def _copy_next(self) -> bool:
         """Carry out an order that is due, or wait for Telegram; False where there is none."""
-        delay_s = self._store.send_delay_s()
-        if delay_s > 0:
-            await self._sleep(min(delay_s, LOOK_S))
-            return True
         job = await self._copier.take(
             self._index.lease_swept(self._bucket, self._limits.prefix, now_s=self._store.now_s(), lease_s=LEASE_S)
         )

@@ -44,48 +44,69 @@ class Teller:
         self._index = index
         self._cursor = Cursor()
         self._being_told: set[UntoldKey] = set()
-        self._pieces: dict[UntoldKey, _Pieces] = {}
+        # By the number of the telling: each has one state in pieces at most.
+        self._pieces: dict[int, _Pieces] = {}
 
     async def gather(self, number: int, bytes_max: int) -> Telling:
         """What the pack of this number tells, in so many bytes. `acknowledged` or `failed` must follow, then `forget`. Raises
         `IndexUnavailable`."""
+        former = self._cursor.partly
         untold = await self._index.untold(number, self._cursor, bytes_max=bytes_max, but=frozenset(self._being_told))
         self._cursor = untold.cursor
+        if former is not None and former.telling not in {state.telling for state in untold.states}:
+            # It changed in the middle: what was told of it counts for nothing, and it is untold as another one.
+            self._pieces.pop(former.telling, None)
+            self._being_told.discard(former.of)
         for state in untold.states:
             self._being_told.add(state.of)
-            if state.piece or not state.last:
-                pieces = self._pieces.setdefault(state.of, _Pieces())
-                pieces.count = state.piece + 1 if state.last else None
+            if not _is_whole(state):
+                self._count(state)
         complete = untold.complete and not any(state.piece for state in untold.states)
         settled_up_to = min(untold.under_way, default=number) - 1 if complete else 0
         return Telling(settled_up_to, untold.as_of, untold.under_way, untold.states, complete)
+
+    def _count(self, state: StateToTell) -> None:
+        if not state.piece:
+            self._pieces[state.telling] = _Pieces()
+        if (pieces := self._pieces.get(state.telling)) is not None:
+            pieces.count = state.piece + 1 if state.last else None
+        elif self._cursor.partly is not None and self._cursor.partly.telling == state.telling:
+            # A pack with an earlier piece has failed meanwhile.
+            self._cursor = replace(self._cursor, partly=None)
 
     def acknowledged(self, telling: Telling) -> list[UntoldKey]:
         """Telegram has the pack; returns what is told by that."""
         return [state.of for state in telling.states if self._is_told(state)]
 
     def _is_told(self, state: StateToTell) -> bool:
-        if state.last and not state.piece:
+        if _is_whole(state):
             return True
-        pieces = self._pieces.get(state.of)
+        pieces = self._pieces.get(state.telling)
         if pieces is None:
             return False
         pieces.acknowledged += 1
         if pieces.acknowledged != pieces.count:
             return False
-        del self._pieces[state.of]
+        del self._pieces[state.telling]
         return True
 
     def failed(self, telling: Telling) -> None:
         """Nobody knows whether Telegram has the pack, so it told nothing."""
         for state in telling.states:
-            self._pieces.pop(state.of, None)
-            if self._cursor.partly is not None and self._cursor.partly.of == state.of:
+            if not _is_whole(state):
+                self._pieces.pop(state.telling, None)
+            if self._cursor.partly is not None and self._cursor.partly.telling == state.telling:
                 self._cursor = replace(self._cursor, partly=None)
 
     def forget(self, telling: Telling) -> None:
         """The index knows by now what was told: what it still has as untold is told by a later pack."""
-        self._being_told -= {state.of for state in telling.states if state.of not in self._pieces}
+        self._being_told -= {
+            state.of for state in telling.states if _is_whole(state) or state.telling not in self._pieces
+        }
+
+
+def _is_whole(state: StateToTell) -> bool:
+    return state.last and not state.piece
 
 
 def no_telling(number: int) -> Telling:

@@ -2,24 +2,27 @@
 
 An upload collects its bytes in blocks, writes them into a spool file, and hands a full file over to be sent while the next one
 fills. The last document is sent only by `finish`, which the caller invokes once everything about the body has been verified: so an
-object that fits into one document leaves nothing in Telegram when its verification fails.
+object that fits into one document leaves nothing in Telegram when its verification fails. A small last document, of many objects
+the only one, goes into a pack with others (`packer.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from addon.store import layout
+from addon.store.pack_format import ItemAbout, PackItem
+from addon.store.pack_sending import report_orphan
+from addon.store.packer import Packer, Placement, Urgency
 from addon.store.ports import Documents, DocumentToSend, Index, IndexUnavailable, SourceChanged
 from addon.store.records import BLOCK_BYTES, Document, Extent
-
-logger = logging.getLogger(__name__)
+from addon.store.told_states import ToldExtent
 
 # Bytes are hashed and written in pieces of this size, in a worker thread, while the next piece arrives.
 PIECE_BYTES = BLOCK_BYTES // 4
@@ -63,7 +66,16 @@ class _Filling:
     @property
     def in_memory(self) -> bytes | None:
         """All of it, while it is no more than a block."""
-        return b"".join(self._pieces) if self._file is None else None
+        if self._file is not None:
+            return None
+        self._pieces = [b"".join(self._pieces)]
+        return self._pieces[0]
+
+    @property
+    def content(self) -> bytes | Path:
+        """All of it, or the file that has it."""
+        in_memory = self.in_memory
+        return self._path if in_memory is None else in_memory
 
     def padded(self, padding: int) -> bytes | Path:
         """What is to be sent: the content, and `padding` zero bytes behind it."""
@@ -91,14 +103,17 @@ class Upload:
         bucket: str,
         key: str,
         documents: Documents,
+        packer: Packer,
         index: Index,
         spool_dir: Path,
+        urgency: Urgency,
         observe: Callable[[bytes], None],
         now_s: Callable[[], float],
         randbelow: Callable[[int], int],
     ) -> None:
-        self._bucket, self._key = bucket, key
-        self._documents, self._index = documents, index
+        self.bucket, self.key = bucket, key
+        self._documents, self._packer, self._index = documents, packer, index
+        self._urgency = urgency
         self._spool_dir, self._observe = spool_dir, observe
         self._now_s, self._randbelow, self._began_at_s = now_s, randbelow, now_s()
         self._extent_bytes_max = layout.extent_bytes_max(documents.document_bytes_max)
@@ -106,6 +121,7 @@ class Upload:
         self._filling: _Filling | None = None
         self._sends: list[asyncio.Task[Extent]] = []
         self._slots = asyncio.Semaphore(SENDS_UNDER_WAY_MAX)
+        self._placement: Placement | None = None
         self._committed = False
         self._offset = 0
         self._keeping: asyncio.Future[None] | None = None
@@ -117,8 +133,12 @@ class Upload:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if not self._committed:
-            await self._undo()
+        try:
+            if not self._committed:
+                await self._undo()
+        finally:
+            if self._placement is not None:
+                self._placement.settle()
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes of the object. Raises what sending raised, as soon as it is known."""
@@ -136,16 +156,21 @@ class Upload:
             await self._keep(piece)
         await self._kept()
 
-    async def finish(self) -> tuple[Extent, ...]:
-        """Send what is left; returns the object's extents once Telegram has acknowledged all of them. Raises `SourceChanged` where
-        it all took longer than `UPLOAD_S_MAX`."""
+    async def finish(self, about: ItemAbout, *, queued: Callable[[], None] = lambda: None) -> tuple[Extent, ...]:
+        """Send what is left; returns the object's extents once Telegram has acknowledged all of them. `about` describes what is
+        made of them. `queued` is called when nothing is left but what waits for its pack. Raises `SourceChanged` where it all took
+        longer than `UPLOAD_S_MAX`."""
         if self._now_s() - self._began_at_s > UPLOAD_S_MAX:
             raise SourceChanged("the upload took so long that what came first may not be in Telegram any more")
-        if self._filling is not None:
+        if self._filling is not None and self._filling.length <= self._packer.item_bytes_max:
             if self._offset == 0:
                 self.only_block = self._filling.in_memory
+            self._pack(about, queued)
+        elif self._filling is not None:
             self._hand_over(last=True)
-        return tuple(await asyncio.gather(*self._sends))
+        extents = tuple(await asyncio.gather(*self._sends))
+        queued()
+        return extents
 
     def committed(self) -> None:
         """The index has the extents now: nothing is left to be undone."""
@@ -172,6 +197,29 @@ class Upload:
             self._filling = _Filling(self._spool_dir)
         self._filling.append(piece)
 
+    def _pack(self, about: ItemAbout, queued: Callable[[], None]) -> None:
+        filling, self._filling = self._filling, None
+        assert filling is not None  # noqa: S101 -- the caller has looked
+        self._sends.append(asyncio.create_task(self._place(filling, about, tuple(self._sends), queued)))
+
+    async def _place(
+        self,
+        filling: _Filling,
+        about: ItemAbout,
+        before: Sequence[asyncio.Task[Extent]],
+        queued: Callable[[], None],
+    ) -> Extent:
+        try:
+            if before:
+                # What is packed tells of the object's other documents, so they come first.
+                extents = await asyncio.gather(*before)
+                about = replace(about, before=tuple(map(ToldExtent.of, extents)))
+            item = PackItem(about, filling.content, filling.length, filling.block_sha256s)
+            self._placement = await self._packer.place(item, self._urgency, queued=queued)
+            return self._placement.extent
+        finally:
+            filling.discard()
+
     def _hand_over(self, *, last: bool) -> None:
         filling, self._filling = self._filling, None
         assert filling is not None  # noqa: S101 -- both callers have looked
@@ -182,6 +230,7 @@ class Upload:
         try:
             padding = layout.padding_bytes(filling.length, self._randbelow)
             sha256s = filling.block_sha256s
+            await self._packer.way_for(self._urgency)
             document = await self._documents.send(
                 DocumentToSend(
                     document_id=filling.document_id,
@@ -189,8 +238,8 @@ class Upload:
                     size=filling.length + padding,
                     caption=layout.caption(
                         document_id=filling.document_id,
-                        bucket=self._bucket,
-                        key=self._key,
+                        bucket=self.bucket,
+                        key=self.key,
                         offset=offset,
                         length=filling.length,
                         block_sha256s=sha256s,
@@ -221,12 +270,5 @@ class Upload:
             try:
                 await self._index.add_documents(sent, now_s=self._now_s())
             except IndexUnavailable:
-                _report_orphans(sent)
-
-
-def _report_orphans(documents: list[Document]) -> None:
-    """The index could not even record them as garbage: the log is the only place left that names them."""
-    for document in documents:
-        logger.error(
-            "orphan: chat %d message %d (document %s)", document.chat_id, document.message_id, document.document_id
-        )
+                for document in sent:
+                    report_orphan(document)

@@ -27,6 +27,7 @@ from addon.telegram.errors import (
     BadRequest,
     BotApiError,
     ChatMigrated,
+    FileUnreadable,
     Forbidden,
     MalformedAnswer,
     NetworkFailure,
@@ -43,9 +44,12 @@ from addon.telegram.limits import (
     SendLimits,
 )
 from addon.telegram.links import GET_FILE_IN_FLIGHT_MAX, Link, Links
+from addon.telegram.local_files import local_file
 from addon.telegram.multipart import FilePart
+from addon.telegram.pins import TelegramPins
 from addon.telegram.placeholders import blank
 from addon.telegram.retries import Retries, Time
+from addon.telegram.scan import TelegramScan
 from addon.telegram.second_copies import TelegramCopies
 from addon.telegram.slots import Slots
 
@@ -57,6 +61,9 @@ DOWNLOADS_IN_FLIGHT_MAX = 64
 OTHER_CALLS_IN_FLIGHT_MAX = 8  # Connections for each bot beside uploads, getFile and downloads: forwards and deletions.
 KEEP_ALIVE_S = 30.0  # An idle connection is closed before a server or a firewall forgets it.
 PROGRESS_BYTES_MIN = 65_536  # A failed download that brought at least this much does not use up the attempts.
+LOCAL_MISSES_MAX = (
+    1  # A local server's file that is not there is asked for once more; then it lies where we do not see it.
+)
 UNAUTHORIZED_LINKS_MAX = 2  # 401s on one bot's file links before another bot is asked (tdlib/telegram-bot-api#779).
 
 logger = logging.getLogger(__name__)
@@ -68,8 +75,8 @@ class TelegramDocuments:
     `clock` is monotonic and `sleep` waits, both in seconds; `rng` gives the jitter. `send_wait_s_max` bounds how long a send waits
     for its turn and between attempts (transfers have their own limits, `timeouts`); `read_wait_s_max` the same for a read since
     its last progress. `scratch_chat_id` is where messages are forwarded to win a file_id again (default: the document's chat).
-    With `ledger`, the limits hold for all processes that share it. Each document is put into `copies` (1 or 2) chats. `local` is
-    for a local Bot API server and not built yet. Raises `ValueError` for settings that cannot be.
+    With `ledger`, the limits hold for all processes that share it. Each document is put into `copies` (1 or 2) chats. With `local`
+    the server is one of our own (`--local`), whose files are read from its disk. Raises `ValueError` for settings that cannot be.
     """
 
     def __init__(
@@ -96,8 +103,7 @@ class TelegramDocuments:
         ledger: SendLedger | None = None,
         copies: int = 1,
     ) -> None:
-        if local:
-            raise ValueError("a local Bot API server is not supported yet")
+        self._local = local
         jitter = rng or random.Random()  # noqa: S311 - jitter of pauses, nothing secret
         self._time = Time(clock, sleep, jitter)
         self._send_wait_s_max = send_wait_s_max
@@ -112,6 +118,7 @@ class TelegramDocuments:
             private_rate=private_rate,
             bot_rate=bot_rate,
             uploads_in_flight_max=uploads_in_flight_max,
+            equal_sizes_wait=not local,
         )
         self._bots = Bots(bots, chat_ids, limits, clock=clock, sleep=sleep, ledger=ledger)
         self._links = Links(
@@ -126,10 +133,15 @@ class TelegramDocuments:
             wait_s_max=read_wait_s_max,
             busy="too many downloads are under way",
         )
+        self._ranges_ignored = False  # What the file host made of the last range that it was asked for.
         self.known_files = TelegramKnownFiles(
             self._bots, self._links, self._time, find_wait_s_max=read_wait_s_max, send_wait_s_max=send_wait_s_max
         )
         """The port `KnownFiles` of the same bots, within the same limits."""
+        self.pins = TelegramPins(self._bots, self._time, wait_s_max=send_wait_s_max)
+        """The port `Pins` of the same bots."""
+        self.scan = TelegramScan(self._bots, self._time, scratch_chat_id=scratch_chat_id)
+        """The port `ChatScan` of the same bots, within the same limits."""
         self._copies = copies
         self.copies = TelegramCopies(self._bots, self._time, wait_s_max=send_wait_s_max)
         """The port `Copying` of the same bots, within the same limits."""
@@ -248,13 +260,22 @@ class TelegramDocuments:
             return Rejected("neither the answer nor getFile confirm the size", sent.chat_id, sent.message_id)
         return sent
 
+    def prepare(self, document: Document) -> None:
+        """See the port."""
+        if not document.is_spooled:
+            self._links.prepare(document)
+
+    def reads_from_start(self) -> bool:
+        """See the port."""
+        return self._ranges_ignored
+
     async def read(self, document: Document, *, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """See the port. Raises `ValueError` for a range that does not lie in the document."""
         if offset < 0 or length < 0 or offset + length > document.size:
             raise ValueError(f"bytes {offset}+{length} do not lie in a document of {document.size} bytes")
         retries = Retries(self._time, wait_s_max=self._read_wait_s_max)
         without: frozenset[int] = frozenset()
-        unauthorized, ask_for_range = 0, True
+        unauthorized, missing, ask_for_range = 0, 0, True
         position, end = offset, offset + length
         while position < end:
             link = await self._links.link(document, without=without)
@@ -270,6 +291,9 @@ class TelegramDocuments:
             except BotApiError as failure:
                 error = failure
             await self._blame(document, link, error)
+            missing += self._local and isinstance(error, NotFound)
+            if isinstance(error, FileUnreadable) or missing > LOCAL_MISSES_MAX:
+                raise TelegramUnavailable(str(error), retry_after_s=REFUSED_RETRY_AFTER_S) from error
             ask_for_range = ask_for_range and not isinstance(error, MalformedAnswer)
             if isinstance(error, Unauthorized):
                 unauthorized += 1
@@ -284,24 +308,32 @@ class TelegramDocuments:
         logger.info("document %s: %s", document.document_id, error)
         if isinstance(error, RateLimited):
             await self._bots.pause(link.bot.bot_id, None, error.retry_after_s)
-        elif isinstance(error, NotFound | Unauthorized | MalformedAnswer):
+        elif isinstance(error, NotFound | Unauthorized | MalformedAnswer | FileUnreadable):
             self._links.forget(document, link)
 
     async def _download(
         self, document: Document, link: Link, offset: int, length: int, ask_for_range: bool
     ) -> AsyncGenerator[bytes, None]:
-        pieces = download(
-            link.bot,
-            link.path,
-            size=document.size,
-            offset=offset,
-            length=length,
-            clock=self._time.clock,
-            ask_for_range=ask_for_range,
+        pieces = (
+            local_file(link.bot, link.path, size=document.size, offset=offset, length=length)
+            if self._local
+            else download(
+                link.bot,
+                link.path,
+                size=document.size,
+                offset=offset,
+                length=length,
+                clock=self._time.clock,
+                ask_for_range=ask_for_range,
+                tell_range=self._tell_range,
+            )
         )
         async with self._downloads.one(), aclosing(pieces):
             async for piece in pieces:
                 yield piece
+
+    def _tell_range(self, is_honoured: bool) -> None:
+        self._ranges_ignored = not is_honoured
 
     def look_up_ways(self, ways_to: Callable[[str], Awaitable[Ways]]) -> None:
         """Who is asked what else leads to a document, by its id, where what the document itself names does not."""

@@ -93,12 +93,15 @@ class SendLimits:
         private_rate: Rate = PRIVATE_RATE,
         bot_rate: Rate = BOT_RATE,
         uploads_in_flight_max: int = UPLOADS_IN_FLIGHT_MAX,
+        equal_sizes_wait: bool = True,
     ) -> None:
+        """`equal_sizes_wait` false: a local server does not throttle uploads of equal size."""
         self._clock = clock
         self._group_rate = group_rate
         self._private_rate = private_rate
         self.bot_rate = bot_rate
         self._uploads_in_flight_max = uploads_in_flight_max
+        self._equal_sizes_wait = equal_sizes_wait
         self._chats: dict[tuple[int, int], Window] = {}
         self._bots: dict[int, Window] = {}
         self._uploads: dict[int, int] = {}
@@ -139,7 +142,7 @@ class SendLimits:
         self._bot(bot_id).start(now_s)
         if upload_bytes:
             self._uploads[bot_id] = self._uploads.get(bot_id, 0) + 1
-        if upload_bytes > EQUAL_SIZE_BYTES_MIN:
+        if self._equal_sizes_wait and upload_bytes > EQUAL_SIZE_BYTES_MIN:
             self._sizes = {key: free_s for key, free_s in self._sizes.items() if free_s > now_s}
             self._sizes[bot_id, upload_bytes] = math.inf
 
@@ -150,7 +153,7 @@ class SendLimits:
         self._bot(bot_id).end(now_s, counted=counted)
         if upload_bytes:
             self._uploads[bot_id] -= 1
-        if upload_bytes > EQUAL_SIZE_BYTES_MIN:
+        if self._equal_sizes_wait and upload_bytes > EQUAL_SIZE_BYTES_MIN:
             self._sizes[bot_id, upload_bytes] = now_s + EQUAL_SIZE_WINDOW_S
 
     def pause(self, bot_id: int, chat_id: int | None, duration_s: float) -> None:

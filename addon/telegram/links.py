@@ -40,6 +40,7 @@ FILE_IDS_KEPT_MAX = 10_000
 GET_FILE_IN_FLIGHT_MAX = (
     8  # Per bot, of all processes; trouble was reported from 15 a second on (tdlib/telegram-bot-api#755).
 )
+PREPARED_IN_FLIGHT_MAX = 16  # Links that nobody waits for yet are not asked for beside so many others.
 REFUSALS_MAX = 3  # How often a 400 of getFile is answered with another try before the file_id counts as lost.
 
 UNREADABLE_RETRY_AFTER_S = 60.0
@@ -98,11 +99,24 @@ class Links:
         key = (document.document_id, without)
         task = self._asked.get(key)
         if task is None:
-            task = asyncio.create_task(self._ask(document, without))
-            self._asked[key] = task
-            task.add_done_callback(lambda done: self._answered(key, done))
+            task = self._begin(document, without)
         # A reader that goes away must not take the answer from the others.
         return await asyncio.shield(task)
+
+    def prepare(self, document: Document) -> None:
+        """Ask for a link that will be needed soon, unless it is known, or enough are asked for already."""
+        known = self._links.get(document.document_id)
+        key = (document.document_id, frozenset[int]())
+        is_known = known is not None and known.until_s > self._time.clock()
+        if not is_known and key not in self._asked and len(self._asked) < PREPARED_IN_FLIGHT_MAX:
+            self._begin(document, frozenset())
+
+    def _begin(self, document: Document, without: frozenset[int]) -> asyncio.Task[Link]:
+        key = (document.document_id, without)
+        task = asyncio.create_task(self._ask(document, without))
+        self._asked[key] = task
+        task.add_done_callback(lambda done: self._answered(key, done))
+        return task
 
     def _answered(self, key: tuple[str, frozenset[int]], task: asyncio.Task[Link]) -> None:
         del self._asked[key]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.commands.program import ended, started, tgstore
 from tests.service.fixtures import OriginServer
-from tests.service.product import ALONE, IMAGES, SECRETS, Product, eventually
+from tests.service.product import ALONE, IMAGES, SECRETS, WRONG_BYTES, Product, eventually
 from tests.store.test_exporter import BODY, put, writes_at_origin
 
 
@@ -65,7 +65,7 @@ async def test_what_fails_is_exit_status_1_and_a_retired_origin_is_left_alone(
     product: Product, origin_server: OriginServer
 ) -> None:
     await put(product, "a")
-    product.standin.control.faults({"match": {"method": "download"}, "times": None, "action": {"kind": "corrupt"}})
+    product.standin.control.faults({"match": {"method": "download"}, "times": None, "action": WRONG_BYTES})
     assert await product.index.retire(IMAGES, now_s=1, leave_skipped=False)  # type: ignore[attr-defined]
     failed = await tgstore("export", IMAGES, "--although-retired", cwd=product.folder)
     assert failed.status == 1

@@ -51,6 +51,9 @@ SECRETS = (
     ENCRYPTION_KEY.hex(),
 )
 
+# A fault of the stand-in: all bytes of a download are other ones.
+WRONG_BYTES = {"kind": "corrupt", "offset": 0, "count": 1 << 30}
+
 # No flood control and no throttle: the tests of telegram/ and one test in store/ have them exact.
 RELAXED = Switches(rate_limits="off", equal_size_throttle=False)
 

@@ -206,8 +206,8 @@ async def test_the_origin_is_asked_again_before_the_commit(
     """Somebody writes to the origin while the body is on its way."""
     finish = Upload.finish
 
-    async def finish_late(self: Upload) -> object:
-        extents = await finish(self)
+    async def finish_late(self: Upload, *about: Any, **more: Any) -> object:
+        extents = await finish(self, *about, **more)
         await asyncio.to_thread(origin_server.put, "k", THERE)
         return extents
 

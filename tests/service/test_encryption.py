@@ -150,7 +150,7 @@ async def test_it_does_not_start_without_a_key_that_is_needed(
     async with surroundings(tmp_path, origin_server) as (standin, relay):
         async with product_again(tmp_path, standin, relay, encryption=ENCRYPTION) as product:
             assert (await product.send("PUT", "k", body=b"content")).status_code == 200
-        with pytest.raises(KeyMissing, match=rf"{KEY_ID} \(1 documents\).*former_keys.*lost_key_ids"):
+        with pytest.raises(KeyMissing, match=rf"{KEY_ID} \(1 of them\).*former_keys.*lost_key_ids"):
             async with product_again(tmp_path, standin, relay, encryption=encryption):
                 pass
         async with product_again(tmp_path, standin, relay, encryption=ENCRYPTION) as product:

@@ -8,7 +8,7 @@ import pytest
 
 from addon.store.records import ObjectRecord
 from tests.service.fixtures import OriginServer
-from tests.service.product import IMAGES, Product, eventually
+from tests.service.product import IMAGES, WRONG_BYTES, Product, eventually
 from tests.service.uploads import begun_at_origin
 
 OBJECT = random.Random(3).randbytes(50_000)
@@ -73,12 +73,11 @@ async def test_listings_are_complete_from_the_index(retired: Product) -> None:
 async def test_bytes_that_telegram_does_not_give_are_not_asked_for_at_the_origin(retired: Product) -> None:
     at_hand = retired.store._reader._memory
     for place in list(at_hand._blocks):
-        del at_hand._blocks[place]
+        at_hand.forget(place)
     for block in (retired.folder / "cache").rglob("*"):
         if block.is_file():
             block.unlink()
-    corrupt = {"kind": "corrupt", "offset": 0}
-    retired.standin.control.faults({"match": {"method": "download"}, "times": None, "action": corrupt})
+    retired.standin.control.faults({"match": {"method": "download"}, "times": None, "action": WRONG_BYTES})
     assert (await retired.send("GET", "moved")).status_code == 503
     assert retired.origin.requests == []
 

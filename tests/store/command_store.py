@@ -20,6 +20,7 @@ def command_store(product: Product) -> ObjectStore:
     return ObjectStore(
         index=store.index,
         documents=store._documents,
+        packer=store.packer,
         reader=reader,
         origins=store._origins,
         spool_dir=product.folder / "command-spool",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import string
 from typing import Any
@@ -99,6 +100,13 @@ def test_a_character_changed_anywhere_is_refused(at: int, character: str) -> Non
     if changed != caption:
         with pytest.raises((WrongSeal, KeyMissing)):
             open_caption(keys, changed)
+
+
+@given(st.text(max_size=200), st.booleans())
+def test_of_anything_nothing_but_an_answer_or_a_refusal_comes(text: str, claims_to_be_sealed: bool) -> None:
+    with contextlib.suppress(WrongSeal, KeyMissing):
+        opened = open_caption(MasterKeys(KEY), "tgstore2:" * claims_to_be_sealed + text)
+        assert opened is None or opened.about
 
 
 @pytest.mark.parametrize("end", [9, 10, 40, 80, -4, -1])

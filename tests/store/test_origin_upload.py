@@ -20,7 +20,7 @@ from addon.store.records import ObjectPart, ObjectRecord
 from addon.store.retrying import Retries
 from tests.origin.raw_server import Received, answer, origin_at, raw_server
 from tests.service.fixtures import OriginServer
-from tests.service.product import IMAGES, Product
+from tests.service.product import IMAGES, WRONG_BYTES, Product
 from tests.service.uploads import by_boto
 from tests.store.command_store import command_store
 
@@ -154,7 +154,7 @@ async def test_a_copy_is_not_read_at_the_origin_either(product: Product, origin_
     origin_server.put("k", BODY)
     await product.send("GET", "k")
     await product.copied("k")
-    product.standin.control.faults({"match": {"method": "download"}, "times": None, "action": {"kind": "corrupt"}})
+    product.standin.control.faults({"match": {"method": "download"}, "times": None, "action": WRONG_BYTES})
     with pytest.raises(DocumentCorrupt):
         await exported(product, "k")
 

@@ -42,7 +42,8 @@ HEAD = PackHead(number=17, document_id="d" * 32, settled_up_to=12, as_of=20, und
 NASTY_KEYS = [
     "a", "a/b", "a/b/c", "A", "../../etc/passwd", "/etc/passwd", "..", ".", "", "/", "//", "a//b", "folder/", "c:\\windows",
     "~/.ssh", "con", "aux.txt", "LPT1", "trailing.", "trailing ", " leading", "new\nline", "nul\0", "\x7f", "\u202egnp.exe",
-    "tgstore.json",    "é", "e\u0301", "\ufb01le", "file", "Straße", "STRASSE", "%2e%2e/x", "a?b*c|d<e>f\"g", "😀" * 100, "x" * 1024, "日" * 341,
+    "tgstore.json", "é", "e\u0301", "\ufb01le", "file", "Straße", "STRASSE", "%2e%2e/x",
+    "a?b*c|d<e>f\"g", "😀" * 100, "x" * 1024, "日" * 341,
     "seg/" * 256, "." * 300, "-rf", "--help", "$(id)", "`id`", "b\\..\\c", "a~2", "\ud7ff\ue000\uffff",
 ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -221,6 +222,13 @@ def test_hardly_anything_is_lost_of_a_document() -> None:
 def test_what_is_not_sealed_is_said_to_be_so(start: bytes) -> None:
     with pytest.raises(NotSealed):
         Header.parsed(start)
+
+
+@given(st.binary(max_size=400))
+def test_a_header_of_anything_is_a_header_or_said_to_be_none(start: bytes) -> None:
+    with contextlib.suppress(NotSealed):
+        header = Header.parsed(b"TGSEALED\0\0\0\1" + start)
+        assert header.document_bytes > header.content_bytes
 
 
 def test_a_newer_version_of_the_format_is_said_to_be_one() -> None:

@@ -19,7 +19,7 @@ from addon.store.retrying import Retries
 from addon.store.verifier import Finding, Outcome, Tally, Verifier, VerifyOrder
 from tests.origin.raw_server import Received, answer, origin_at, raw_server
 from tests.service.fixtures import OriginServer
-from tests.service.product import IMAGES, Product, eventually
+from tests.service.product import IMAGES, WRONG_BYTES, Product, eventually
 from tests.store.command_store import command_store
 from tests.store.test_origin_upload import in_parts
 
@@ -84,7 +84,7 @@ async def remembered(product: Product) -> Verification | None:
 
 def damage(product: Product) -> None:
     """From now on Telegram gives wrong bytes."""
-    product.standin.control.faults({"match": {"method": "download"}, "times": None, "action": {"kind": "corrupt"}})
+    product.standin.control.faults({"match": {"method": "download"}, "times": None, "action": WRONG_BYTES})
 
 
 async def test_what_equals_is_marked_and_a_whole_run_remembered(product: Product, origin_server: OriginServer) -> None:
@@ -214,7 +214,7 @@ async def test_a_repair_forgets_the_copy_and_orders_it_anew(product: Product, or
 async def test_damaged_bytes_are_repaired_from_the_origin(product: Product, origin_server: OriginServer) -> None:
     await moved(product, origin_server, "a")
     former = await product.state("a")
-    product.standin.control.faults({"match": {"method": "download"}, "times": 2, "action": {"kind": "corrupt"}})
+    product.standin.control.faults({"match": {"method": "download"}, "times": 2, "action": WRONG_BYTES})
     run = await verified(product, deep=True, repair=True)
     assert (run.differs, run.tally.repaired) == ({"a": ["bytes"]}, 1)
     assert await product.copied("a") != former

@@ -183,22 +183,18 @@ async def test_what_a_killed_process_left_in_the_spool_is_cleared(
 
 
 async def test_a_burst_under_telegrams_exact_limits(tmp_path: Path, origin_server: OriginServer) -> None:
-    """Flood control and the equal-size throttle as Telegram has them: every upload is acknowledged and stored, or told to come
-    again, and the client's own pacing never runs into a 429."""
+    """Flood control and the equal-size throttle as Telegram has them: every upload is acknowledged and stored, and the
+    client's own pacing never runs into a 429."""
     async with running_product(tmp_path, origin_server.port, switches=Switches()) as product:
         bodies = {f"k{number}": random.Random(number).randbytes(150_000) for number in range(30)}
         answers = await asyncio.gather(*(product.send("PUT", key, body=body) for key, body in bodies.items()))
         for (key, body), answer in zip(bodies.items(), answers, strict=True):
-            if answer.status_code == 200:
-                assert (await product.send("GET", key)).content == body
-            else:
-                assert_unavailable(answer)
-                assert await product.state(key) is None
-        assert sum(answer.status_code == 200 for answer in answers) >= 10
+            assert answer.status_code == 200
+            assert (await product.send("GET", key)).content == body
         statuses = [
             entry["status"] for entry in product.standin.control.log() if entry["method"].lower() == "senddocument"
         ]
-        assert len(statuses) >= 10
-        assert 429 not in statuses
+        assert set(statuses) == {200}
+        assert len(statuses) <= 5, "they share documents, so that the minute's messages are not spent"
         sizes = list(product.documents_in_telegram().values())
-        assert len(set(sizes)) > len(sizes) // 2, "sizes differ, so that the throttle on equal ones does not grip"
+        assert len(set(sizes)) == len(sizes), "sizes differ, so that the throttle on equal ones does not grip"

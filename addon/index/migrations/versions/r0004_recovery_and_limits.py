@@ -10,23 +10,26 @@ down_revision = "0003"
 _TRIGGERS = (
     """
     CREATE TRIGGER tell_new_key AFTER INSERT ON keys BEGIN
-        INSERT OR REPLACE INTO untold_keys (bucket, "key", generation) VALUES (NEW.bucket, NEW."key", NEW.generation);
+        INSERT OR REPLACE INTO untold_keys (bucket, "key", generation, change)
+        VALUES (NEW.bucket, NEW."key", NEW.generation, random());
     END
     """,
     """
     CREATE TRIGGER tell_changed_key AFTER UPDATE OF generation, anonymous_read ON keys BEGIN
-        INSERT OR REPLACE INTO untold_keys (bucket, "key", generation) VALUES (NEW.bucket, NEW."key", NEW.generation);
+        INSERT OR REPLACE INTO untold_keys (bucket, "key", generation, change)
+        VALUES (NEW.bucket, NEW."key", NEW.generation, random());
     END
     """,
     """
     CREATE TRIGGER tell_gone_key AFTER DELETE ON keys BEGIN
-        INSERT OR REPLACE INTO untold_keys (bucket, "key", generation) VALUES (OLD.bucket, OLD."key", OLD.generation);
+        INSERT OR REPLACE INTO untold_keys (bucket, "key", generation, change)
+        VALUES (OLD.bucket, OLD."key", OLD.generation, random());
     END
     """,
     """
     CREATE TRIGGER tell_moved_extent AFTER UPDATE ON extents BEGIN
-        INSERT OR REPLACE INTO untold_keys (bucket, "key", generation)
-        SELECT bucket, "key", generation FROM keys WHERE bucket = NEW.bucket AND "key" = NEW."key";
+        INSERT OR REPLACE INTO untold_keys (bucket, "key", generation, change)
+        SELECT bucket, "key", generation, random() FROM keys WHERE bucket = NEW.bucket AND "key" = NEW."key";
     END
     """,
 )
@@ -58,6 +61,7 @@ def upgrade() -> None:
         sa.Column("bucket", sa.Text, primary_key=True),
         sa.Column("key", sa.LargeBinary, primary_key=True),
         sa.Column("generation", sa.BigInteger, nullable=False),
+        sa.Column("change", sa.BigInteger, nullable=False, server_default="0"),
         sqlite_with_rowid=False,
     )
     op.create_table(
