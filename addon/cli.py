@@ -249,6 +249,23 @@ def gc(
 
 
 @app.command()
+def repair(
+    config: ConfigOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be restored.")] = False,
+    as_json: JsonLinesOption = False,
+) -> None:
+    """Restore what documents lost with a chat: their second copy, and an address in a chat that works.
+
+    Nothing is uploaded. It can be stopped and run again, and beside a running proxy it leaves it half of a burst of messages. Exit
+    status 1 where a document could not be restored.
+    """
+    from addon.commands import repair as command
+
+    is_clean = running.run(command.repair(running.settings(config), dry_run=dry_run, as_json=as_json))
+    raise typer.Exit(0 if is_clean else 1)
+
+
+@app.command()
 def snapshot(
     config: ConfigOption = None,
     accept_shrunken: Annotated[

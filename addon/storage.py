@@ -42,6 +42,7 @@ from addon.store.work_folder import work_folder
 from addon.telegram.client import Timeouts
 from addon.telegram.documents import TelegramDocuments
 from addon.telegram.limits import group_rate
+from addon.telegram.second_copies import TelegramCopies
 
 logger = logging.getLogger(__name__)
 
@@ -58,13 +59,14 @@ LOCAL_GET_FILE_S = 600.0
 @dataclass(frozen=True)
 class Storage:
     """What is open: the index, each bucket's origin (None where it has none), the documents in Telegram and the files that were
-    there before (sealed, where there is a key), what is pinned in the chats, the store on top of them, the keys that open what is
-    sealed, and the connections that the origins' clients have."""
+    there before (sealed, where there is a key), the way to further copies of documents, what is pinned in the chats, the keys that
+    open what is sealed, the store on top of them, and the connections that the origins' clients have."""
 
     index: SqlIndex
     origins: Mapping[str, S3Origin | None]
     documents: Documents
     known_files: KnownFiles
+    copying: TelegramCopies
     pins: Pins
     keys: MasterKeys
     store: ObjectStore
@@ -140,7 +142,7 @@ async def _open(
         index=index, documents=documents, packer=packer, reader=reader, origins=origins, spool_dir=spool_dir
     )
     await asyncio.to_thread(store.open)
-    return Storage(index, origins, documents, known_files, telegram.pins, keys, store, own)
+    return Storage(index, origins, documents, known_files, telegram.copies, telegram.pins, keys, store, own)
 
 
 def _start_packer(storage: Storage, stack: AsyncExitStack) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from addon.commands.output import console, duration_text, printable, say, say_json, size_text
 from addon.commands.saved_status import saved_json, saved_line, saved_of
+from addon.commands.telegram_status import telegram_status
 from addon.config import Config
 from addon.index.sql_index import open_index
 from addon.store.bucket_status import BucketStatus, bucket_status, obstacles
@@ -29,10 +30,12 @@ async def show_status(
                 for name in buckets
             ]
             orphans, by_key = await index.orphans(), await index.amounts_by_key()
+            telegram = await telegram_status(config, index)
             saved = saved_of(await index.snapshots())
             if as_json:
                 told = {"buckets": [status.as_json() for status in found], "orphans": documents_json(orphans)}
                 told["by_key"] = {key_id: documents_json(amount) for key_id, amount in by_key.items()}
+                told["telegram"] = telegram.as_json()
                 say_json({**told, "snapshot": saved_json(saved)})
             else:
                 if watch_s is not None and console.is_terminal:
@@ -42,6 +45,7 @@ async def show_status(
                     *lines_of(found, orphans, now_s=now_s),
                     *lines_of_keys(by_key),
                     saved_line(saved, now_s=now_s),
+                    *telegram.lines(),
                 ]:
                     say(line)
             if watch_s is None:
@@ -59,7 +63,8 @@ async def status_text(config: Config, buckets: Sequence[str]) -> str:
         found = [await bucket_status(index, index, name, has_origin=has_origin[name]) for name in buckets]
         lines = lines_of(found, await index.orphans(), now_s=time.time())
         saved = saved_line(saved_of(await index.snapshots()), now_s=time.time())
-        return "\n".join([*lines, *lines_of_keys(await index.amounts_by_key()), saved])
+        telegram = await telegram_status(config, index)
+        return "\n".join([*lines, *lines_of_keys(await index.amounts_by_key()), saved, *telegram.lines()])
     finally:
         await index.close()
 
