@@ -93,6 +93,7 @@ async def compose(config: Config) -> Gateway:
         stack.push_async_callback(expiry.stop)
         copier.start()
         stack.push_async_callback(copier.stop)
+        storage.spool.start()
         startup_check = asyncio.create_task(_report_failures(config))
         stack.callback(startup_check.cancel)
         everything = stack.pop_all()

@@ -14,11 +14,11 @@ from addon.index.copies import RANK_OF_READS, RANK_OF_SWEEP
 from addon.index.deletions import delete_object, delete_objects
 from addon.index.documents import add_documents, update_file_id
 from addon.index.errors import mapped
-from addon.index.migration_calls import MigrationCalls
 from addon.index.numbers import next_number
 from addon.index.pack_calls import PackCalls
 from addon.index.reader import Reader
 from addon.index.relocations import relocate
+from addon.index.spool_calls import SpoolCalls
 from addon.index.sqlite import (
     FileIdentity,
     connect_to_write,
@@ -117,7 +117,7 @@ def _open(
     return SqlIndex(reader=reader, writer=writer, now_s=now_s)
 
 
-class SqlIndex(PackCalls, MigrationCalls):
+class SqlIndex(PackCalls, SpoolCalls):
     """Implements `addon.store.ports.Index`; see there for what each method promises. Made by `open_index`."""
 
     async def key_state(self, bucket: str, key: str) -> ObjectRecord | Tombstone | None:

@@ -40,6 +40,14 @@ def upgrade() -> None:
     op.add_column("documents", sa.Column("key_id", sa.Text, nullable=False, server_default=""))
     op.add_column("documents", sa.Column("segment_bytes", sa.Integer, nullable=False, server_default="0"))
     op.add_column("documents", sa.Column("tells_states", sa.Boolean, nullable=False, server_default="0"))
+    is_spooled = sa.text("file_id = ''")
+    op.create_index(
+        "documents_spooled",
+        "documents",
+        ["created_at_s", "document_id"],
+        sqlite_where=is_spooled,
+        postgresql_where=is_spooled,
+    )
     op.create_table(
         "document_copies",
         sa.Column("document_id", sa.Text, sa.ForeignKey("documents.document_id"), primary_key=True),

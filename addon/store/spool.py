@@ -1,0 +1,315 @@
+"""Sending what waits in the spool folder, oldest first, and clearing what is not needed there any more.
+
+Order: Telegram has acknowledged a document; the index leads to it; then the file goes. What is interrupted between is sent again,
+or cleared at the next start. A document that nothing needs any more, because its object was deleted or replaced, is not sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import math
+import os
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from addon.store import layout
+from addon.store.ports import Documents, DocumentToSend, IndexUnavailable, StoreError, TelegramUnavailable
+from addon.store.records import Document, Move
+from addon.store.spool_folder import SpoolFolder
+from addon.store.spool_index import SpooledDocument, SpooledPiece, SpoolIndex
+
+logger = logging.getLogger(__name__)
+
+# So many rows are read from the index at a time, and so many files cleared.
+PAGE_ROWS = 500
+# Uploads come by the hundred in a second; they are looked at together.
+ROUND_PAUSE_S = 0.05
+# So many lost documents are named in the log.
+NAMED_MAX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolLimits:
+    """How what waits is sent: so many documents at once, looked for so often, and pauses after failures, which double, in
+    seconds."""
+
+    sends_at_once: int = 4
+    look_period_s: float = 1.0
+    retry_delay_s_min: float = 1.0
+    retry_delay_s_max: float = 60.0
+
+
+class SpoolingIndex(SpoolIndex, Protocol):
+    """The index, as sending needs it; see `Index` and `SpoolIndex`."""
+
+    async def relocate(self, moves: Sequence[Move]) -> int:
+        """See `Index`."""
+
+
+class Spool:
+    """Sends from `folder`. `start` and `stop` it on one event loop, or let it `drain`; `recover` comes first.
+
+    `clock` is monotonic, in seconds; `randbelow` pads documents.
+    """
+
+    def __init__(
+        self,
+        folder: SpoolFolder,
+        index: SpoolingIndex,
+        documents: Documents,
+        *,
+        randbelow: Callable[[int], int],
+        limits: SpoolLimits = SpoolLimits(),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder, self._index, self._documents = folder, index, documents
+        self._randbelow, self._limits, self._clock = randbelow, limits, clock
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._lost: set[str] = set()
+        self._failures: Counter[str] = Counter()
+        self._resting_until_s: dict[str, float] = {}
+        self._failures_in_a_row = 0
+        self._all_rest_until_s = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    async def recover(self, *, clears: bool) -> None:
+        """See what an earlier process left. With `clears` this process fills the folder from now on, and what the index does not
+        name goes. Documents that the index names and that are not there are reported. Raises OSError and `IndexUnavailable`."""
+        found = await asyncio.to_thread(self._folder.open)
+        is_alone = clears and await asyncio.to_thread(self._folder.claim)
+        named: set[str] = set()
+        async for waiting in _all(self._index):
+            document = waiting.document
+            named.add(document.document_id)
+            if found.get(document.document_id, -1) < document.size:
+                await self._report_if_lost(document)
+        if is_alone:
+            await self._clear_unnamed(sorted(found.keys() - named))
+            self._folder.share()
+        if self._lost:
+            logger.error("%d documents that were acknowledged are not in the spool folder", len(self._lost))
+        if waiting_count := len(named) - len(self._lost):
+            logger.info("%d documents wait in the spool folder to be sent", waiting_count)
+
+    def start(self) -> None:
+        """Send what waits and what comes."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Break off; the next process goes on."""
+        tasks = [task for task in (self._task, *self._under_way.values()) if task is not None]
+        self._task = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._folder.close()
+
+    async def drain(self) -> int:
+        """Send all that waits; returns how many documents are lost. Ends when nothing else waits, however long Telegram takes."""
+        while True:
+            await self._round()
+            if not self._under_way and not await self._next_waiting(1, resting_too=True):
+                # Whoever reads has a process of his own and looks up where the bytes are now.
+                await self._discard(self._folder.leavable(now_s=math.inf))
+                return len(self._lost)
+            await self._wait()
+
+    async def _run(self) -> None:
+        while True:
+            await self._round()
+            await self._wait()
+
+    async def _round(self) -> None:
+        """Clear and begin to send what can be; a failure of the index is told, and the next round tries again."""
+        self._folder.changed.clear()
+        if self._folder.is_empty:
+            return
+        try:
+            await self._clear()
+            if self._clock() >= self._all_rest_until_s:
+                for waiting in await self._next_waiting(self._limits.sends_at_once - len(self._under_way)):
+                    self._begin(waiting.document)
+        except IndexUnavailable as failure:
+            logger.error("what waits in the spool folder is not sent now: %s", failure)
+        except Exception:  # the task must outlive a defect
+            logger.exception("what waits in the spool folder is not sent now")
+
+    async def _wait(self) -> None:
+        await asyncio.sleep(ROUND_PAUSE_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.look_period_s):
+                await self._folder.changed.wait()
+
+    async def _next_waiting(self, limit: int, *, resting_too: bool = False) -> list[SpooledDocument]:
+        """The oldest that may be sent now."""
+        found: list[SpooledDocument] = []
+        async with contextlib.aclosing(_all(self._index)) as waiting:
+            async for one in waiting:
+                if len(found) >= limit:
+                    break
+                document_id = one.document.document_id
+                is_resting = not resting_too and self._resting_until_s.get(document_id, 0.0) > self._clock()
+                if document_id not in self._under_way and document_id not in self._lost and not is_resting:
+                    found.append(one)
+        return found
+
+    def _begin(self, document: Document) -> None:
+        task = asyncio.create_task(self._send(document))
+        self._under_way[document.document_id] = task
+
+        def ended(_: asyncio.Task[None]) -> None:
+            del self._under_way[document.document_id]
+            self._folder.changed.set()
+
+        task.add_done_callback(ended)
+
+    async def _send(self, document: Document) -> None:
+        """One document to Telegram; whatever comes in the way is told, and it is tried again later."""
+        document_id = document.document_id
+        try:
+            size = await asyncio.to_thread(_size_of, self._folder, document_id)
+            piece = await self._index.spooled_piece(document_id)
+            if piece is None:
+                return
+            if size is None or size < document.size:
+                await self._report_if_lost(document)
+                return
+            move = await self._sent(document, piece)
+        except StoreError as failure:
+            self._rest(document_id, failure)
+            return
+        except Exception as failure:  # told with its traceback, and the others are sent
+            logger.exception("document %s in the spool folder cannot be sent", document_id)
+            self._rest(document_id, failure)
+            return
+        self._failures_in_a_row = 0
+        del self._failures[document_id]
+        self._resting_until_s.pop(document_id, None)
+        await self._moved(move)
+
+    async def _sent(self, document: Document, piece: SpooledPiece) -> Move:
+        """Send it as a document of its own."""
+        padding = layout.padding_bytes(document.size, self._randbelow)
+        path = self._folder.path(document.document_id)
+        # What lies behind the bytes is never read, so the file may have it already while others read.
+        await asyncio.to_thread(os.truncate, path, document.size + padding)
+        document_id = uuid.uuid4().hex
+        caption = layout.caption(
+            document_id=document_id,
+            bucket=piece.bucket,
+            key=piece.key,
+            offset=piece.offset,
+            length=document.size,
+            block_sha256s=piece.block_sha256s,
+        )
+        sent = await self._documents.send(DocumentToSend(document_id, path, document.size + padding, caption))
+        return Move(document.document_id, 0, document.size, sent, 0)
+
+    async def _moved(self, move: Move) -> None:
+        """Lead the index to the new place. It is in Telegram, so an index that does not answer is asked until it does."""
+        for attempt in itertools.count(1):
+            try:
+                await self._index.relocate([move])
+                await self._let_go([move.from_document_id])
+                return
+            except IndexUnavailable as failure:
+                logger.error(
+                    "document %s has been sent, and the index cannot be told: %s", move.to.document_id, failure
+                )
+                await asyncio.sleep(self._delay_s(attempt))
+
+    async def _clear(self) -> None:
+        """Remove files that nothing needs: of uploads that came to nothing, of objects that are gone, of documents that were
+        sent."""
+        if abandoned := self._folder.abandoned():
+            await self._let_go(abandoned)
+            self._folder.keep(abandoned)
+        garbage = await self._index.spooled_garbage(limit=PAGE_ROWS)
+        if unneeded := [document_id for document_id in garbage if document_id not in self._under_way]:
+            await self._let_go(unneeded)
+        await self._discard(self._folder.leavable(now_s=self._clock()))
+
+    async def _discard(self, document_ids: Sequence[str]) -> None:
+        for document_id in document_ids:
+            self._folder.left(document_id)
+            try:
+                await asyncio.to_thread(self._folder.discard, document_id)
+            except OSError as failure:
+                logger.error("document %s stays in the spool folder for now: %s", document_id, failure)
+                self._folder.leave([document_id], now_s=self._clock())
+
+    async def _let_go(self, document_ids: Sequence[str]) -> None:
+        """Have files go that the index does not name (any more)."""
+        unnamed = await self._index.drop_spooled(document_ids)
+        self._folder.leave(unnamed, now_s=self._clock())
+
+    async def _clear_unnamed(self, document_ids: Sequence[str]) -> None:
+        for start in range(0, len(document_ids), PAGE_ROWS):
+            for document_id in await self._index.drop_spooled(document_ids[start : start + PAGE_ROWS]):
+                await asyncio.to_thread(self._folder.discard, document_id)
+
+    async def _report_if_lost(self, document: Document) -> None:
+        """It is not there, or not whole. Another process may have sent it meanwhile: then the index does not name it any more."""
+        piece = await self._index.spooled_piece(document.document_id)
+        if piece is None:
+            return
+        self._lost.add(document.document_id)
+        if len(self._lost) <= NAMED_MAX:
+            key = piece.key.encode("unicode_escape").decode()
+            logger.error(
+                "document %s of %s/%s was acknowledged and is not (whole) in the spool folder: its %d bytes are lost",
+                document.document_id,
+                piece.bucket,
+                key,
+                document.size,
+            )
+
+    def _rest(self, document_id: str, failure: Exception) -> None:
+        """After a failure everything rests, and this document longer, so that others come first."""
+        self._failures_in_a_row += 1
+        self._failures[document_id] += 1
+        delay_s = self._delay_s(self._failures_in_a_row)
+        if isinstance(failure, TelegramUnavailable):
+            delay_s = max(delay_s, min(failure.retry_after_s, self._limits.retry_delay_s_max))
+        now_s = self._clock()
+        self._all_rest_until_s = max(self._all_rest_until_s, now_s + delay_s)
+        self._resting_until_s[document_id] = now_s + max(delay_s, self._delay_s(self._failures[document_id]))
+        logger.warning("document %s stays in the spool folder for %.0f s more: %s", document_id, delay_s, failure)
+
+    def _delay_s(self, failures: int) -> float:
+        return min(self._limits.retry_delay_s_min * 2.0 ** min(failures - 1, 30), self._limits.retry_delay_s_max)
+
+
+async def lost_documents(index: SpoolIndex, folder: SpoolFolder) -> Collection[str]:
+    """Which documents the index names that are not in the folder. Raises `IndexUnavailable`."""
+    lost = []
+    async for waiting in _all(index):
+        document = waiting.document
+        size = await asyncio.to_thread(_size_of, folder, document.document_id)
+        is_there = size is not None and size >= document.size
+        if not is_there and await index.spooled_piece(document.document_id) is not None:
+            lost.append(document.document_id)
+    return lost
+
+
+async def _all(index: SpoolIndex) -> AsyncGenerator[SpooledDocument, None]:
+    """All that waits, oldest first, page by page."""
+    after = (0.0, "")
+    while page := await index.spooled(after=after, limit=PAGE_ROWS):
+        for waiting in page:
+            yield waiting
+        after = page[-1].since_s, page[-1].document.document_id
+
+
+def _size_of(folder: SpoolFolder, document_id: str) -> int | None:
+    try:
+        return folder.path(document_id).stat().st_size
+    except FileNotFoundError:
+        return None
