@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from addon.commands.output import console, duration_text, printable, say, say_json, size_text
 from addon.config import Config
 from addon.index.sql_index import open_index
+from addon.storage import spool_folder
 from addon.store.bucket_status import BucketStatus, bucket_status, obstacles
 from addon.store.migration import Amount
+from addon.store.spool import SpoolStatus, spool_status
 
 UNFINISHED_NAMED_MAX = 20
 
@@ -27,13 +29,14 @@ async def show_status(
                 await bucket_status(index, index, name, has_origin=has_origin[name], named_max=named_max)
                 for name in buckets
             ]
-            orphans = await index.orphans()
+            orphans, spool = await index.orphans(), await spool_status(index, spool_folder(config))
             if as_json:
-                say_json({"buckets": [status.as_json() for status in found], "orphans": orphans_json(orphans)})
+                buckets_json = [status.as_json() for status in found]
+                say_json({"buckets": buckets_json, "spool": spool.as_json(), "orphans": orphans_json(orphans)})
             else:
                 if watch_s is not None and console.is_terminal:
                     console.clear()
-                for line in lines_of(found, orphans, now_s=time.time()):
+                for line in lines_of(found, spool, orphans, now_s=time.time()):
                     say(line)
             if watch_s is None:
                 return
@@ -48,7 +51,8 @@ async def status_text(config: Config, buckets: Sequence[str]) -> str:
     try:
         has_origin = {bucket.name: bucket.origin is not None for bucket in config.buckets}
         found = [await bucket_status(index, index, name, has_origin=has_origin[name]) for name in buckets]
-        return "\n".join(lines_of(found, await index.orphans(), now_s=time.time()))
+        spool = await spool_status(index, spool_folder(config))
+        return "\n".join(lines_of(found, spool, await index.orphans(), now_s=time.time()))
     finally:
         await index.close()
 
@@ -58,12 +62,27 @@ def orphans_json(orphans: Amount) -> dict[str, int]:
     return {"documents": orphans.objects, "size": orphans.size}
 
 
-def lines_of(found: Sequence[BucketStatus], orphans: Amount, *, now_s: float) -> list[str]:
+def lines_of(found: Sequence[BucketStatus], spool: SpoolStatus, orphans: Amount, *, now_s: float) -> list[str]:
     """The same for people."""
     lines: list[str] = []
     for status in found:
         lines += [*_lines_of_bucket(status, now_s), ""]
+    lines += spool_lines(spool, now_s=now_s)
     lines.append(f"documents that nothing uses: {_amount(orphans)}")
+    return lines
+
+
+def spool_lines(spool: SpoolStatus, *, now_s: float) -> list[str]:
+    """What waits on this machine's disk to be sent, for people."""
+    backlog = spool.backlog
+    if backlog.oldest_at_s is None:
+        return ["documents on this disk that wait to be sent: none"]
+    waiting = f"{_amount(Amount(backlog.documents, backlog.size))}, the oldest since {_ago(backlog.oldest_at_s, now_s)}"
+    lines = [f"documents on this disk that wait to be sent: {waiting}"]
+    if spool.lost:
+        lines.append(
+            f"  {len(spool.lost)} of them are NOT on this disk, although they were acknowledged: they are lost"
+        )
     return lines
 
 

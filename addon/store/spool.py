@@ -15,15 +15,15 @@ import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 from addon.store import layout
 from addon.store.ports import Documents, DocumentToSend, IndexUnavailable, StoreError, TelegramUnavailable
 from addon.store.records import Document, Move
 from addon.store.spool_folder import SpoolFolder
-from addon.store.spool_index import SpooledDocument, SpooledPiece, SpoolIndex
+from addon.store.spool_index import Backlog, SpooledDocument, SpooledPiece, SpoolIndex
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class SpoolingIndex(SpoolIndex, Protocol):
 
 
 class Spool:
-    """Sends from `folder`. `start` and `stop` it on one event loop, or let it `drain`; `recover` comes first.
+    """Sends from `folder`. `start` and `stop` it on one event loop; `recover` comes first.
 
     `clock` is monotonic, in seconds; `randbelow` pads documents.
     """
@@ -103,23 +103,14 @@ class Spool:
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Break off; the next process goes on."""
+        """Break off, when nobody reads here any more; the next process goes on."""
         tasks = [task for task in (self._task, *self._under_way.values()) if task is not None]
         self._task = None
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._discard(self._folder.leavable(now_s=math.inf))
         self._folder.close()
-
-    async def drain(self) -> int:
-        """Send all that waits; returns how many documents are lost. Ends when nothing else waits, however long Telegram takes."""
-        while True:
-            await self._round()
-            if not self._under_way and not await self._next_waiting(1, resting_too=True):
-                # Whoever reads has a process of his own and looks up where the bytes are now.
-                await self._discard(self._folder.leavable(now_s=math.inf))
-                return len(self._lost)
-            await self._wait()
 
     async def _run(self) -> None:
         while True:
@@ -147,7 +138,7 @@ class Spool:
             async with asyncio.timeout(self._limits.look_period_s):
                 await self._folder.changed.wait()
 
-    async def _next_waiting(self, limit: int, *, resting_too: bool = False) -> list[SpooledDocument]:
+    async def _next_waiting(self, limit: int) -> list[SpooledDocument]:
         """The oldest that may be sent now."""
         found: list[SpooledDocument] = []
         async with contextlib.aclosing(_all(self._index)) as waiting:
@@ -155,7 +146,7 @@ class Spool:
                 if len(found) >= limit:
                     break
                 document_id = one.document.document_id
-                is_resting = not resting_too and self._resting_until_s.get(document_id, 0.0) > self._clock()
+                is_resting = self._resting_until_s.get(document_id, 0.0) > self._clock()
                 if document_id not in self._under_way and document_id not in self._lost and not is_resting:
                     found.append(one)
         return found
@@ -287,8 +278,20 @@ class Spool:
         return min(self._limits.retry_delay_s_min * 2.0 ** min(failures - 1, 30), self._limits.retry_delay_s_max)
 
 
-async def lost_documents(index: SpoolIndex, folder: SpoolFolder) -> Collection[str]:
-    """Which documents the index names that are not in the folder. Raises `IndexUnavailable`."""
+@dataclass(frozen=True, slots=True)
+class SpoolStatus:
+    """What waits to be sent, and which of it is lost: the index names it, and it is not there."""
+
+    backlog: Backlog
+    lost: Collection[str]
+
+    def as_json(self) -> Mapping[str, Any]:
+        """For machines: plain values, times in UNIX seconds, sizes in bytes."""
+        return {**asdict(self.backlog), "lost": len(self.lost)}
+
+
+async def spool_status(index: SpoolIndex, folder: SpoolFolder) -> SpoolStatus:
+    """What waits now. Raises `IndexUnavailable`."""
     lost = []
     async for waiting in _all(index):
         document = waiting.document
@@ -296,7 +299,7 @@ async def lost_documents(index: SpoolIndex, folder: SpoolFolder) -> Collection[s
         is_there = size is not None and size >= document.size
         if not is_there and await index.spooled_piece(document.document_id) is not None:
             lost.append(document.document_id)
-    return lost
+    return SpoolStatus(await index.backlog(), lost)
 
 
 async def _all(index: SpoolIndex) -> AsyncGenerator[SpooledDocument, None]:

@@ -65,18 +65,22 @@ class _Filling:
         self._write(piece)
 
     def _write(self, piece: bytes = b"") -> None:
+        """What was in memory so far, and the piece."""
+        file = self._opened()
+        for one in (*self._pieces, piece):
+            _write_all(file, one)
+        self._pieces.clear()
+
+    def _opened(self) -> BinaryIO:
         if self._file is None:
             self._file = self._path.open("xb", buffering=0)
-            _write_all(self._file, b"".join(self._pieces))
-            self._pieces.clear()
-        _write_all(self._file, piece)
+        return self._file
 
     def keep(self, spool: SpoolFolder) -> None:
         """All of it is on the disk when this returns, with its name. Raises OSError."""
-        self._write()
-        assert self._file is not None  # noqa: S101 -- `_write` has opened it
-        with self._file:
-            os.fsync(self._file.fileno())
+        with self._opened() as file:
+            self._write()
+            os.fsync(file.fileno())
         spool.sync()
 
     @property
@@ -346,6 +350,8 @@ async def _to_the_end(work: Callable[[SpoolFolder], None], spool: SpoolFolder) -
         await asyncio.shield(working)
     except asyncio.CancelledError:
         await asyncio.wait([working])
+        if not working.cancelled():
+            working.exception()  # what it would have raised interests nobody any more
         raise
 
 
