@@ -133,7 +133,7 @@ async def _open(
         keeps_writes_here=config.store.ack == "spool",
     )
     await asyncio.to_thread(store.open)
-    spool = Spool(folder, index, documents, randbelow=secrets.randbelow)
+    spool = Spool(folder, index, documents, packer, randbelow=secrets.randbelow)
     return Storage(index, origins, documents, spool, store, own)
 
 

@@ -15,9 +15,9 @@ from addon.store.spool_index import Backlog, SpooledDocument, SpooledPiece
 # A statement of SQLite before 3.32 takes 999 parameters.
 IDS_PER_STATEMENT_MAX = 500
 
-# One piece that needs the document, of an object before that of a part; what lies first in the document before what lies behind.
+# One piece that needs the document, of an object before that of a part; the longest.
 _PIECE_OF_OBJECT = select(
-    extents.c.bucket, extents.c.key, extents.c.position, extents.c.offset, extents.c.block_sha256s
+    extents.c.bucket, extents.c.key, extents.c.position, extents.c.length, extents.c.block_sha256s
 ).where(extents.c.document_id == bindparam("here_document_id"))
 _PIECE_OF_PART = (
     select(
@@ -26,14 +26,14 @@ _PIECE_OF_PART = (
         part_extents.c.upload_id,
         part_extents.c.number,
         part_extents.c.position,
-        part_extents.c.offset,
+        part_extents.c.length,
         part_extents.c.block_sha256s,
     )
     .join(uploads, uploads.c.upload_id == part_extents.c.upload_id)
     .where(part_extents.c.document_id == bindparam("here_document_id"))
 )
-_FIRST_OF_OBJECT = _PIECE_OF_OBJECT.order_by(extents.c.offset, extents.c.bucket, extents.c.key).limit(1)
-_FIRST_OF_PART = _PIECE_OF_PART.order_by(part_extents.c.offset, part_extents.c.upload_id).limit(1)
+_FIRST_OF_OBJECT = _PIECE_OF_OBJECT.order_by(extents.c.length.desc(), extents.c.bucket, extents.c.key).limit(1)
+_FIRST_OF_PART = _PIECE_OF_PART.order_by(part_extents.c.length.desc(), part_extents.c.upload_id).limit(1)
 
 _BEFORE_IN_OBJECT = select(func.coalesce(func.sum(extents.c.length), 0)).where(
     extents.c.bucket == bindparam("bucket"),
@@ -68,7 +68,8 @@ def spooled_piece(connection: Connection, document_id: str) -> SpooledPiece | No
         piece = connection.execute(first, {"here_document_id": document_id}).one_or_none()
         if piece is not None:
             offset = connection.execute(before, dict(piece._mapping)).scalar_one()
-            return SpooledPiece(piece.bucket, bytes(piece.key).decode(), int(offset), bytes(piece.block_sha256s))
+            key, sha256s = bytes(piece.key).decode(), bytes(piece.block_sha256s)
+            return SpooledPiece(piece.bucket, key, int(offset), piece.length, sha256s)
     return None
 
 

@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from addon.store import layout
+from addon.store.pack_format import ItemAbout, ItemKind, PackItem
+from addon.store.packer import Packer, Placement, Urgency
 from addon.store.ports import Documents, DocumentToSend, IndexUnavailable, StoreError, TelegramUnavailable
 from addon.store.records import Document, Move
 from addon.store.spool_folder import SpoolFolder
@@ -31,15 +33,20 @@ logger = logging.getLogger(__name__)
 PAGE_ROWS = 500
 # Uploads come by the hundred in a second; they are looked at together.
 ROUND_PAUSE_S = 0.05
+# So many documents that were sent are told to the index in one transaction: other writes shall have their turn.
+MOVED_TOGETHER = 128
+# So many documents are passed over, because they rest or are under way, before it is left at what was found.
+PASSED_OVER_MAX = 2000
 # So many lost documents are named in the log.
 NAMED_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
 class SpoolLimits:
-    """How what waits is sent: so many documents at once, looked for so often, and pauses after failures, which double, in
-    seconds."""
+    """How what waits is sent: so many documents at once, in packs and by themselves, looked for so often, and pauses after
+    failures, which double, in seconds."""
 
+    packed_at_once: int = 1024
     sends_at_once: int = 4
     look_period_s: float = 1.0
     retry_delay_s_min: float = 1.0
@@ -64,14 +71,17 @@ class Spool:
         folder: SpoolFolder,
         index: SpoolingIndex,
         documents: Documents,
+        packer: Packer,
         *,
         randbelow: Callable[[int], int],
         limits: SpoolLimits = SpoolLimits(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder, self._index, self._documents = folder, index, documents
+        self._folder, self._index, self._documents, self._packer = folder, index, documents, packer
         self._randbelow, self._limits, self._clock = randbelow, limits, clock
-        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._under_way: dict[str, tuple[Document, asyncio.Task[None]]] = {}
+        self._arrived: dict[str, Move] = {}
+        self._moving = asyncio.Lock()
         self._lost: set[str] = set()
         self._failures: Counter[str] = Counter()
         self._resting_until_s: dict[str, float] = {}
@@ -104,7 +114,7 @@ class Spool:
 
     async def stop(self) -> None:
         """Break off, when nobody reads here any more; the next process goes on."""
-        tasks = [task for task in (self._task, *self._under_way.values()) if task is not None]
+        tasks = [task for task in (self._task, *(task for _, task in self._under_way.values())) if task is not None]
         self._task = None
         for task in tasks:
             task.cancel()
@@ -125,8 +135,8 @@ class Spool:
         try:
             await self._clear()
             if self._clock() >= self._all_rest_until_s:
-                for waiting in await self._next_waiting(self._limits.sends_at_once - len(self._under_way)):
-                    self._begin(waiting.document)
+                for document in await self._next_waiting():
+                    self._begin(document)
         except IndexUnavailable as failure:
             logger.error("what waits in the spool folder is not sent now: %s", failure)
         except Exception:  # the task must outlive a defect
@@ -138,22 +148,36 @@ class Spool:
             async with asyncio.timeout(self._limits.look_period_s):
                 await self._folder.changed.wait()
 
-    async def _next_waiting(self, limit: int) -> list[SpooledDocument]:
-        """The oldest that may be sent now."""
-        found: list[SpooledDocument] = []
+    async def _next_waiting(self) -> list[Document]:
+        """The oldest that may be sent now, as far as there is room for more under way."""
+        packed = sum(self._is_packed(document) for document, _ in self._under_way.values())
+        room = {True: self._limits.packed_at_once - packed}
+        room[False] = self._limits.sends_at_once - (len(self._under_way) - packed)
+        found: list[Document] = []
+        passed_over = 0
         async with contextlib.aclosing(_all(self._index)) as waiting:
             async for one in waiting:
-                if len(found) >= limit:
+                document, is_packed = one.document, self._is_packed(one.document)
+                if not any(room.values()) or passed_over >= PASSED_OVER_MAX:
                     break
-                document_id = one.document.document_id
-                is_resting = self._resting_until_s.get(document_id, 0.0) > self._clock()
-                if document_id not in self._under_way and document_id not in self._lost and not is_resting:
-                    found.append(one)
+                if document.document_id in self._lost:
+                    continue
+                if self._rests(document.document_id) or not room[is_packed]:
+                    passed_over += 1
+                    continue
+                room[is_packed] -= 1
+                found.append(document)
         return found
+
+    def _is_packed(self, document: Document) -> bool:
+        return document.size <= self._packer.item_bytes_max
+
+    def _rests(self, document_id: str) -> bool:
+        return document_id in self._under_way or self._resting_until_s.get(document_id, 0.0) > self._clock()
 
     def _begin(self, document: Document) -> None:
         task = asyncio.create_task(self._send(document))
-        self._under_way[document.document_id] = task
+        self._under_way[document.document_id] = document, task
 
         def ended(_: asyncio.Task[None]) -> None:
             del self._under_way[document.document_id]
@@ -172,7 +196,7 @@ class Spool:
             if size is None or size < document.size:
                 await self._report_if_lost(document)
                 return
-            move = await self._sent(document, piece)
+            move, placement = await self._sent(document, piece)
         except StoreError as failure:
             self._rest(document_id, failure)
             return
@@ -183,12 +207,23 @@ class Spool:
         self._failures_in_a_row = 0
         del self._failures[document_id]
         self._resting_until_s.pop(document_id, None)
-        await self._moved(move)
+        try:
+            await self._moved(move)
+        finally:
+            if placement is not None:
+                placement.settle()
 
-    async def _sent(self, document: Document, piece: SpooledPiece) -> Move:
-        """Send it as a document of its own."""
-        padding = layout.padding_bytes(document.size, self._randbelow)
+    async def _sent(self, document: Document, piece: SpooledPiece) -> tuple[Move, Placement | None]:
+        """Into a pack with others where it is small, else as a document of its own."""
         path = self._folder.path(document.document_id)
+        # Those of an extent that is a part of it only are of other blocks.
+        sha256s = piece.block_sha256s if piece.length == document.size else b""
+        if self._is_packed(document):
+            about = ItemAbout(bucket=piece.bucket, key=piece.key, kind=ItemKind.MOVED, size=document.size)
+            placement = await self._packer.place(PackItem(about, path, document.size, sha256s), Urgency.COPY)
+            extent = placement.extent
+            return Move(document.document_id, 0, document.size, extent.document, extent.offset), placement
+        padding = layout.padding_bytes(document.size, self._randbelow)
         # What lies behind the bytes is never read, so the file may have it already while others read.
         await asyncio.to_thread(os.truncate, path, document.size + padding)
         document_id = uuid.uuid4().hex
@@ -198,22 +233,31 @@ class Spool:
             key=piece.key,
             offset=piece.offset,
             length=document.size,
-            block_sha256s=piece.block_sha256s,
+            block_sha256s=sha256s,
         )
+        await self._packer.way_for(Urgency.COPY)
         sent = await self._documents.send(DocumentToSend(document_id, path, document.size + padding, caption))
-        return Move(document.document_id, 0, document.size, sent, 0)
+        return Move(document.document_id, 0, document.size, sent, 0), None
 
     async def _moved(self, move: Move) -> None:
-        """Lead the index to the new place. It is in Telegram, so an index that does not answer is asked until it does."""
+        """Lead the index to the new place, together with what else has just been sent."""
+        self._arrived[move.from_document_id] = move
+        async with self._moving:
+            while move.from_document_id in self._arrived:
+                moves = list(itertools.islice(self._arrived.values(), MOVED_TOGETHER))
+                await self._relocate(moves)
+                for moved in moves:
+                    del self._arrived[moved.from_document_id]
+
+    async def _relocate(self, moves: Sequence[Move]) -> None:
+        """They are in Telegram, so an index that does not answer is asked until it does."""
         for attempt in itertools.count(1):
             try:
-                await self._index.relocate([move])
-                await self._let_go([move.from_document_id])
+                await self._index.relocate(moves)
+                await self._let_go([move.from_document_id for move in moves])
                 return
             except IndexUnavailable as failure:
-                logger.error(
-                    "document %s has been sent, and the index cannot be told: %s", move.to.document_id, failure
-                )
+                logger.error("%d documents have been sent, and the index cannot be told: %s", len(moves), failure)
                 await asyncio.sleep(self._delay_s(attempt))
 
     async def _clear(self) -> None:

@@ -19,12 +19,13 @@ class SpooledDocument:
 
 @dataclass(frozen=True, slots=True)
 class SpooledPiece:
-    """What the beginning of a spooled document holds: bytes of the object `bucket`/`key`, or of a part of an upload for it, from
-    its `offset` on, in the blocks `block_sha256s`."""
+    """What a spooled document holds, or the largest piece of it that is needed: `length` bytes of the object `bucket`/`key`, or of
+    a part of an upload for it, from its `offset` on, in the blocks `block_sha256s`."""
 
     bucket: str
     key: str
     offset: int
+    length: int
     block_sha256s: bytes
 
 

@@ -20,6 +20,7 @@ from tests.service.fixtures import OriginServer
 from tests.service.product import Product, eventually, product_again, running_product
 
 SPOOL = 'ack = "spool"\nput_wait_s_max = 0.2'
+UNHURRIED = "channel_messages_per_min_max = 60000"
 BODY = random.Random(4).randbytes(1_200_000)
 DOWN: dict[str, Any] = {
     "match": {"method": "sendDocument"},
@@ -31,7 +32,7 @@ DOWN: dict[str, Any] = {
 @pytest.fixture
 async def waiting(tmp_path: Path, origin_server: OriginServer) -> AsyncIterator[Product]:
     """Two objects wait, because Telegram is down."""
-    async with running_product(tmp_path, origin_server.port, store=SPOOL) as product:
+    async with running_product(tmp_path, origin_server.port, store=SPOOL, telegram=UNHURRIED) as product:
         product.standin.control.faults(DOWN)
         for key in ("a", "b"):
             assert (await product.send("PUT", key, body=BODY)).status_code == 200
@@ -89,7 +90,9 @@ async def test_alone_it_sends_and_a_second_time_there_is_nothing_to_do(waiting: 
     assert (len(waiting.documents_in_telegram()), waiting.spooled()) == (2, [])
     again = await tgstore("drain", "--json", cwd=waiting.folder)
     assert (again.status, json.loads(again.out)["documents"]) == (0, 0)
-    async with product_again(waiting.folder, waiting.standin, waiting.origin, store=SPOOL) as product:
+    async with product_again(
+        waiting.folder, waiting.standin, waiting.origin, store=SPOOL, telegram=UNHURRIED
+    ) as product:
         assert (await product.send("GET", "a")).content == BODY
 
 

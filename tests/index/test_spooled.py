@@ -16,6 +16,7 @@ from addon.store.multipart import MultipartUpload, NewPart
 from addon.store.ports import SourceChanged
 from addon.store.records import Document, Extent, Move, NewObject
 from addon.store.spool_index import Backlog, SpooledPiece
+from addon.store.telling import Cursor
 from tests.index.samples import BUCKET, document, new_object
 
 
@@ -89,10 +90,10 @@ async def test_the_index_that_finds_what_waits_is_used(index: SqlIndex, tmp_path
 async def test_what_a_document_holds(index: SqlIndex) -> None:
     await index.put_object(spooled_object("k", "one", "two"))
     hashes = b"two".ljust(32, b".")
-    assert await index.spooled_piece("two") == SpooledPiece(BUCKET, "k", 10, hashes)
+    assert await index.spooled_piece("two") == SpooledPiece(BUCKET, "k", 10, 10, hashes)
     await index.create_upload(upload("u", "of parts"))
     await index.put_part("u", part(3, extent("three"), extent("four", length=7), extent("four", offset=7, length=8)))
-    assert await index.spooled_piece("four") == SpooledPiece(BUCKET, "of parts", 10, b"four".ljust(32, b"."))
+    assert await index.spooled_piece("four") == SpooledPiece(BUCKET, "of parts", 17, 8, b"four".ljust(32, b"."))
     assert await index.spooled_piece("nothing") is None
     assert (await index.backlog()).documents == 4
 
@@ -135,3 +136,34 @@ async def test_a_part_is_not_made_of_documents_that_its_source_has_left(index: S
     assert [one.document.document_id for one in await index.part_extents("u", 1)] == ["new", "d2"]
     with pytest.raises(SourceChanged):
         await index.put_part("u", made, source=source)
+
+
+def untold(tmp_path: Path) -> set[bytes]:
+    with closing(sqlite3.connect(tmp_path / "index.db")) as connection:
+        return {key for (key,) in connection.execute('SELECT "key" FROM untold_keys')}
+
+
+async def test_an_object_is_told_only_when_all_its_bytes_are_in_telegram(index: SqlIndex, tmp_path: Path) -> None:
+    record = await index.put_object(spooled_object("k", "d1", "d2"))
+    await index.put_object(new_object("sent", "d3"))
+    assert untold(tmp_path) == {b"sent"}
+    assert (await index.untold(1, Cursor(), bytes_max=1 << 20, but=frozenset())).spooled
+    await index.change_object(record, anonymous_read=True)
+    assert untold(tmp_path) == {b"sent"}
+    await index.relocate([Move("d1", 0, 15, document("t1"), 0)])
+    assert untold(tmp_path) == {b"sent"}
+    await index.relocate([Move("d2", 0, 15, document("t2"), 0)])
+    assert untold(tmp_path) == {b"sent", b"k"}
+    assert not (await index.untold(1, Cursor(), bytes_max=1 << 20, but=frozenset())).spooled
+
+
+async def test_that_it_is_gone_is_told_at_once(index: SqlIndex, tmp_path: Path) -> None:
+    await index.put_object(spooled_object("k", "d1"))
+    await index.delete_object(BUCKET, "k", now_s=1_700_000_000)
+    assert untold(tmp_path) == {b"k"}
+    source = await index.put_object(spooled_object("k", "d2"))
+    await index.copy_object(source, new_object("copy"))
+    assert untold(tmp_path) == set()
+    await index.supersede(BUCKET, "k")
+    assert untold(tmp_path) == {b"k"}
+    assert await index.spooled_piece("d2") is not None

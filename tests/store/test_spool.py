@@ -30,6 +30,8 @@ EXTENT = extent_bytes_max(DOCUMENT_BYTES_MAX)
 SPOOL = 'ack = "spool"\nput_wait_s_max = 0.2'
 # Two whole documents, the least that the settings take.
 TIGHT = f"{SPOOL}\nspool_bytes_max = {2 * DOCUMENT_BYTES_MAX}"
+# Telegram's pace is that of other tests.
+UNHURRIED = "channel_messages_per_min_max = 60000"
 SMALL = random.Random(12).randbytes(50_000)
 LARGE = random.Random(13).randbytes(EXTENT + 70_000)
 DOWN: dict[str, Any] = {
@@ -50,7 +52,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def spooling(tmp_path: Path, origin_server: OriginServer) -> AsyncIterator[Product]:
     """The product, whose Telegram takes nothing yet."""
-    async with running_product(tmp_path, origin_server.port, store=SPOOL) as product:
+    async with running_product(tmp_path, origin_server.port, store=SPOOL, telegram=UNHURRIED) as product:
         product.standin.control.faults(DOWN)
         yield product
 
@@ -109,7 +111,8 @@ async def test_a_put_is_acknowledged_and_served_while_telegram_is_down(spooling:
 
     await drained(spooling)
     assert await are_spooled(spooling, "large") == [False, False]
-    assert len(spooling.documents_in_telegram()) == 3
+    # The full one, and a pack with the rest of it and the small one.
+    assert len(spooling.documents_in_telegram()) == 2
     for key, body in bodies.items():
         await assert_reads(spooling, key, body)
     assert spooling.downloads() >= 3
@@ -138,7 +141,7 @@ async def test_parts_wait_here_too_and_are_sent_before_and_after_the_completion(
     spooling.standin.control.faults(DOWN)
     await by_boto(spooling, lambda s3: complete(s3, early))
     await assert_reads(spooling, "m", b"".join(parts))
-    assert len(spooling.documents_in_telegram()) == 3
+    assert len(spooling.documents_in_telegram()) == 1
 
     late = await by_boto(spooling, begun)
     await by_boto(spooling, lambda s3: complete(s3, late))
@@ -186,15 +189,25 @@ async def test_what_was_deleted_or_replaced_is_not_sent(spooling: Product) -> No
     assert (await spooling.garbage()) == set()
 
 
+async def test_many_small_objects_share_documents(spooling: Product) -> None:
+    bodies = {f"k{number}": random.Random(number).randbytes(10_000 + number) for number in range(60)}
+    answers = await asyncio.gather(*(spooling.send("PUT", key, body=body) for key, body in bodies.items()))
+    assert {answer.status_code for answer in answers} == {200}
+    await drained(spooling)
+    assert len(spooling.documents_in_telegram()) <= 3
+    for key, body in bodies.items():
+        await assert_reads(spooling, key, body)
+
+
 async def test_a_restart_goes_on_with_what_waits(tmp_path: Path, origin_server: OriginServer) -> None:
-    async with running_product(tmp_path, origin_server.port, store=SPOOL) as product:
+    async with running_product(tmp_path, origin_server.port, store=SPOOL, telegram=UNHURRIED) as product:
         product.standin.control.faults(DOWN)
         for key, body in (("small", SMALL), ("large", LARGE)):
             assert (await product.send("PUT", key, body=body)).status_code == 200
         await product.gateway.stop()
         kept = tmp_path / "spool" / "kept"
         (kept / "0123").write_bytes(b"of an upload that was cut off")
-        async with product_again(tmp_path, product.standin, product.origin, store=SPOOL) as again:
+        async with product_again(tmp_path, product.standin, product.origin, store=SPOOL, telegram=UNHURRIED) as again:
             records = [await record_of(again, key) for key in ("small", "large")]
             named = {extent.document.document_id for record in records for extent in record.extents}
             assert {path.name for path in kept.iterdir()} == named
@@ -207,11 +220,11 @@ async def test_a_restart_goes_on_with_what_waits(tmp_path: Path, origin_server: 
 async def test_what_waits_is_sent_and_read_also_where_telegram_acknowledges_now(
     tmp_path: Path, origin_server: OriginServer
 ) -> None:
-    async with running_product(tmp_path, origin_server.port, store=SPOOL) as product:
+    async with running_product(tmp_path, origin_server.port, store=SPOOL, telegram=UNHURRIED) as product:
         product.standin.control.faults(DOWN)
         assert (await product.send("PUT", "k", body=SMALL)).status_code == 200
         await product.gateway.stop()
-        async with product_again(tmp_path, product.standin, product.origin) as again:
+        async with product_again(tmp_path, product.standin, product.origin, telegram=UNHURRIED) as again:
             await assert_reads(again, "k", SMALL)
             await drained(again)
             assert (await again.send("PUT", "other", body=SMALL)).status_code == 200
@@ -221,7 +234,7 @@ async def test_what_waits_is_sent_and_read_also_where_telegram_acknowledges_now(
 async def test_what_was_acknowledged_and_is_not_there_is_told_and_never_replaced(
     tmp_path: Path, origin_server: OriginServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with running_product(tmp_path, origin_server.port, store=SPOOL) as product:
+    async with running_product(tmp_path, origin_server.port, store=SPOOL, telegram=UNHURRIED) as product:
         product.standin.control.faults(DOWN)
         for key in ("lost", "cut off", "whole"):
             assert (await product.send("PUT", key, body=LARGE[: 3 * BLOCK_BYTES])).status_code == 200
@@ -233,7 +246,7 @@ async def test_what_was_acknowledged_and_is_not_there_is_told_and_never_replaced
         files["lost"].unlink()
         os.truncate(files["cut off"], BLOCK_BYTES + 5)
         caplog.clear()
-        async with product_again(tmp_path, product.standin, product.origin, store=SPOOL) as again:
+        async with product_again(tmp_path, product.standin, product.origin, store=SPOOL, telegram=UNHURRIED) as again:
             told = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.ERROR]
             assert all(any(f"{IMAGES}/{key}" in line and "lost" in line for line in told) for key in files), told
             assert (await again.send("GET", "lost")).status_code == 503
@@ -246,7 +259,7 @@ async def test_what_was_acknowledged_and_is_not_there_is_told_and_never_replaced
 
 
 async def test_a_full_spool_tells_to_slow_down_and_recovers(tmp_path: Path, origin_server: OriginServer) -> None:
-    async with running_product(tmp_path, origin_server.port, store=TIGHT) as product:
+    async with running_product(tmp_path, origin_server.port, store=TIGHT, telegram=UNHURRIED) as product:
         product.standin.control.faults(DOWN)
         bodies = {f"k{number}": random.Random(number).randbytes(EXTENT) for number in range(2)}
         for key, body in bodies.items():
@@ -256,7 +269,7 @@ async def test_a_full_spool_tells_to_slow_down_and_recovers(tmp_path: Path, orig
         await assert_reads(product, "k0", bodies["k0"])
         # Also over a restart, which counts what is there.
         await product.gateway.stop()
-        async with product_again(tmp_path, product.standin, product.origin, store=TIGHT) as again:
+        async with product_again(tmp_path, product.standin, product.origin, store=TIGHT, telegram=UNHURRIED) as again:
             assert_told_to_slow_down(await again.send("PUT", "k0", body=SMALL * 20))
             await drained(again)
             assert (await again.send("PUT", "k0", body=SMALL * 20)).status_code == 200
@@ -265,7 +278,7 @@ async def test_a_full_spool_tells_to_slow_down_and_recovers(tmp_path: Path, orig
 
 async def test_an_object_larger_than_its_share_goes_on_to_telegram(tmp_path: Path, origin_server: OriginServer) -> None:
     body = random.Random(5).randbytes(3 * EXTENT)
-    async with running_product(tmp_path, origin_server.port, store=TIGHT) as product:
+    async with running_product(tmp_path, origin_server.port, store=TIGHT, telegram=UNHURRIED) as product:
         assert (await product.send("PUT", "k", body=body)).status_code == 200
         await assert_reads(product, "k", body)
         await drained(product)

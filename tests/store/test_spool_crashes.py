@@ -28,6 +28,7 @@ from addon.standin.server import StandIn
 from addon.store.cache import DiskCache, MemoryCache
 from addon.store.layout import PADDING_BYTES_MAX
 from addon.store.object_store import Description, ObjectStore
+from addon.store.packer import Packer, PackLimits
 from addon.store.ports import StoreError
 from addon.store.reader import Admission, Reader
 from addon.store.records import BLOCK_BYTES, NewObject, ObjectRecord, Provenance
@@ -35,6 +36,7 @@ from addon.store.spool import Spool, SpoolLimits
 from addon.store.spool_folder import SpoolFolder
 from addon.store.spooled_documents import SpooledDocuments
 from addon.telegram.documents import TelegramDocuments
+from addon.telegram.limits import group_rate
 from tests.service.product import RELAXED
 from tests.standin_fixture import BOT_A, CHANNEL, running_standin
 
@@ -113,7 +115,7 @@ class World:
 
     async def round(self) -> None:
         await self.spool._round()
-        await asyncio.gather(*self.spool._under_way.values())
+        await asyncio.gather(*(task for _, task in self.spool._under_way.values()))
 
     async def _write(self, key: str, body: bytes) -> None:
         self.possible = {key: body}
@@ -149,21 +151,36 @@ async def process(folder: Path, telegram: StandIn, acknowledged: dict[str, bytes
     """Started on what lies in the folder."""
     index = await open_index(f"sqlite:///{folder / 'index.db'}")
     documents = TelegramDocuments(
-        telegram.url, [BOT_A], [CHANNEL], document_bytes_max=DOCUMENT_BYTES_MAX, send_wait_s_max=0.01
+        telegram.url,
+        [BOT_A],
+        [CHANNEL],
+        document_bytes_max=DOCUMENT_BYTES_MAX,
+        send_wait_s_max=0.01,
+        group_rate=group_rate(60_000),
     )
+    packer = Packer(documents, index, PackLimits(DOCUMENT_BYTES_MAX, 0.2), spool_dir=folder)
     kept = SpoolFolder(folder / "kept", 1 << 30)
     spooled = SpooledDocuments(documents, kept)
     reader = Reader(spooled, MemoryCache(0), DiskCache(folder / "cache", 0), Admission(0, 0))
     store = ObjectStore(
-        index=index, documents=spooled, reader=reader, origins={}, spool_dir=folder, spool=kept, keeps_writes_here=True
+        index=index,
+        documents=spooled,
+        packer=packer,
+        reader=reader,
+        origins={},
+        spool_dir=folder,
+        spool=kept,
+        keeps_writes_here=True,
     )
-    limits = SpoolLimits(sends_at_once=1, retry_delay_s_min=0.0, retry_delay_s_max=0.0)
-    spool = Spool(kept, index, documents, randbelow=lambda below: below - 1, limits=limits)
+    limits = SpoolLimits(packed_at_once=1, sends_at_once=1, retry_delay_s_min=0.0, retry_delay_s_max=0.0)
+    spool = Spool(kept, index, documents, packer, randbelow=lambda below: below - 1, limits=limits)
+    packer.start()
     try:
         await spool.recover(clears=True)
         yield World(folder, store, index, spool, telegram, acknowledged)
     finally:
         await spool.stop()
+        await packer.stop()
         await documents.close()
         await index.close()
 
@@ -278,7 +295,7 @@ def telegram(run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
     seed=st.integers(0, 1000),
 )
 @settings(
-    max_examples=60,
+    max_examples=30,
     derandomize=True,
     deadline=None,
     database=None,
