@@ -103,6 +103,7 @@ async def compose(config: Config) -> Gateway:
         stack.push_async_callback(erasing.stop)
         copier.start()
         stack.push_async_callback(copier.stop)
+        storage.spool.start()
         saving = config.store
         keeper = SnapshotKeeper(
             snapshots_of(config, storage),

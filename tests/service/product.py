@@ -174,8 +174,8 @@ class Product:
         return await self.index.copy_jobs(bucket, states=list(CopyState), limit=100)
 
     def spooled(self) -> list[Path]:
-        """What lies in the spool folder."""
-        return list((self.folder / "spool").iterdir())
+        """The files in the spool folder."""
+        return [path for path in (self.folder / "spool").rglob("*") if path.is_file()]
 
     def documents_in_telegram(self) -> dict[str, int]:
         """Size by document_id, of what stands in the channel."""
