@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -85,8 +86,8 @@ async def damage(lab: Lab, message_id: int) -> None:
     (message,) = [one for one in state["messages"] if one["message_id"] == message_id]
     folder = lab.folder / "standin"
     for path in folder.rglob("*"):
-        if path.is_file() and path.stat().st_size == message["document"]["size"]:
-            content = path.read_bytes()
+        content = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(content).hexdigest() == message["document"]["sha256"]:
             path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
 
 
