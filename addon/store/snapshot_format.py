@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from addon.store.records import Document
+from addon.store.records import Document, DocumentCopy
 
 FORMAT = 1
 # Of earlier roots so many are named by a root.
@@ -74,8 +74,7 @@ class Root:
 class Snapshot:
     """A snapshot as the index remembers it. `taken_at_s` is None while it is being sent; `objects` and `size` (bytes) are those in
     it. `number_after` is the counter's value when its last message was out. `roots` has the address of its root in each chat, and
-    `pinned` says whether they are pinned; `held_back` says why not. `expired` is set once its messages were to go and Telegram
-    would not delete them any more: they are to be replaced."""
+    `pinned` says whether they are pinned; `held_back` says why not."""
 
     snapshot_id: str
     began_at_s: float
@@ -90,20 +89,37 @@ class Snapshot:
     roots: Mapping[int, int] = field(default_factory=dict)
     pinned: bool = False
     held_back: str = ""
-    expired: bool = False
 
     @property
     def documents(self) -> list[Document]:
-        """All that it has in Telegram, each copy of its root too."""
-        found = [part.document for part in self.parts]
+        """All that it has in Telegram, a document for each message."""
+        found = [place for part in self.parts for place in places_of(part.document)]
         if self.root is not None:
-            found.append(self.root)
+            found += places_of(self.root)
             found += [
                 Document(self.root.document_id, chat_id, message_id, 0, "", "", self.root.size)
                 for chat_id, message_id in self.roots.items()
-                if (chat_id, message_id) != (self.root.chat_id, self.root.message_id)
+                if (chat_id, message_id) not in {(place.chat_id, place.message_id) for place in places_of(self.root)}
             ]
         return found
+
+
+def places_of(document: Document) -> list[Document]:
+    """The document as each of its messages has it, its address first."""
+    return [
+        replace(document, copies=()),
+        *(
+            replace(
+                document,
+                chat_id=copy.chat_id,
+                message_id=copy.message_id,
+                bot_id=copy.bot_id,
+                file_id=copy.file_id,
+                copies=(),
+            )
+            for copy in document.copies
+        ),
+    ]
 
 
 def root_caption(mark: RootMark) -> str:
@@ -165,7 +181,7 @@ def read_root(content: bytes) -> Root:
             sha256=_text(about["sha256"]),
             parts=_parts(about["parts"]),
             newest_messages={int(chat_id): _whole(newest) for chat_id, newest in about["newest_messages"].items()},
-            former=[Document(**document) for document in about["former"]],
+            former=[_document(document) for document in about["former"]],
         )
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"the root document is not what it should be ({type(error).__name__})") from error
@@ -194,11 +210,10 @@ def read_snapshot(
         number_after=about["number_after"],
         tombstones=about["tombstones"],
         parts=_parts(about["parts"]),
-        root=None if about["root"] is None else Document(**about["root"]),
+        root=None if about["root"] is None else _document(about["root"]),
         roots={int(chat_id): message_id for chat_id, message_id in about["roots"].items()},
         pinned=about["pinned"],
         held_back=about["held_back"],
-        expired=about["expired"],
     )
 
 
@@ -211,7 +226,12 @@ def _plain(about: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parts(given: Any) -> list[SnapshotPart]:
-    return [SnapshotPart(Document(**part["document"]), _whole(part["length"]), _text(part["sha256"])) for part in given]
+    return [SnapshotPart(_document(part["document"]), _whole(part["length"]), _text(part["sha256"])) for part in given]
+
+
+def _document(about: Mapping[str, Any]) -> Document:
+    copies = tuple(DocumentCopy(**copy) for copy in about.get("copies", ()))
+    return Document(**{**about, "copies": copies})
 
 
 def _whole(value: Any) -> int:
