@@ -11,9 +11,10 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 
-from addon.store.eraser import Ending, Erased
+from addon.store.eraser import Erased
 from addon.store.erasing import ErasureIndex, ErasureTerms
 from addon.store.garbage import DEAD_SHARE, GarbageCollection, GarbageTerms
+from addon.store.message_eraser import Ending
 from addon.store.ports import StoreError
 from addon.store.rewriter import Rewritten
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from addon.store.records import Document
+from addon.store.records import Document, DocumentCopy
 
 FORMAT = 1
 # Of earlier roots so many are named by a root.
@@ -74,8 +74,7 @@ class Root:
 class Snapshot:
     """A snapshot as the index remembers it. `taken_at_s` is None while it is being sent; `objects` and `size` (bytes) are those in
     it. `number_after` is the counter's value when its last message was out. `roots` has the address of its root in each chat, and
-    `pinned` says whether they are pinned; `held_back` says why not. `expired` is set once its messages were to go and Telegram
-    would not delete them any more: they are to be replaced."""
+    `pinned` says whether they are pinned; `held_back` says why not."""
 
     snapshot_id: str
     began_at_s: float
@@ -90,20 +89,19 @@ class Snapshot:
     roots: Mapping[int, int] = field(default_factory=dict)
     pinned: bool = False
     held_back: str = ""
-    expired: bool = False
 
     @property
     def documents(self) -> list[Document]:
-        """All that it has in Telegram, each copy of its root too."""
-        found = [part.document for part in self.parts]
+        """All that it has in Telegram: each message, also those with copies of the same."""
+        sent = [part.document for part in self.parts] + ([] if self.root is None else [self.root])
+        found = {(one.chat_id, one.message_id): one for one in sent}
+        places = [(one, copy.chat_id, copy.message_id) for one in sent for copy in one.copies]
         if self.root is not None:
-            found.append(self.root)
-            found += [
-                Document(self.root.document_id, chat_id, message_id, 0, "", "", self.root.size)
-                for chat_id, message_id in self.roots.items()
-                if (chat_id, message_id) != (self.root.chat_id, self.root.message_id)
-            ]
-        return found
+            places += [(self.root, chat_id, message_id) for chat_id, message_id in self.roots.items()]
+        for one, chat_id, message_id in places:
+            copy = Document(one.document_id, chat_id, message_id, 0, "", "", one.size)
+            found.setdefault((chat_id, message_id), copy)
+        return list(found.values())
 
 
 def root_caption(mark: RootMark) -> str:
@@ -165,7 +163,7 @@ def read_root(content: bytes) -> Root:
             sha256=_text(about["sha256"]),
             parts=_parts(about["parts"]),
             newest_messages={int(chat_id): _whole(newest) for chat_id, newest in about["newest_messages"].items()},
-            former=[Document(**document) for document in about["former"]],
+            former=[_document(document) for document in about["former"]],
         )
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"the root document is not what it should be ({type(error).__name__})") from error
@@ -194,11 +192,10 @@ def read_snapshot(
         number_after=about["number_after"],
         tombstones=about["tombstones"],
         parts=_parts(about["parts"]),
-        root=None if about["root"] is None else Document(**about["root"]),
+        root=None if about["root"] is None else _document(about["root"]),
         roots={int(chat_id): message_id for chat_id, message_id in about["roots"].items()},
         pinned=about["pinned"],
         held_back=about["held_back"],
-        expired=about["expired"],
     )
 
 
@@ -211,7 +208,12 @@ def _plain(about: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parts(given: Any) -> list[SnapshotPart]:
-    return [SnapshotPart(Document(**part["document"]), _whole(part["length"]), _text(part["sha256"])) for part in given]
+    return [SnapshotPart(_document(part["document"]), _whole(part["length"]), _text(part["sha256"])) for part in given]
+
+
+def _document(given: Mapping[str, Any]) -> Document:
+    copies = tuple(DocumentCopy(**copy) for copy in given.get("copies", ()))
+    return Document(**{**given, "copies": copies})
 
 
 def _whole(value: Any) -> int:

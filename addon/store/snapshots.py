@@ -20,6 +20,7 @@ from typing import Protocol
 
 from addon.store.captions import Caption
 from addon.store.layout import PADDING_BYTES_MAX
+from addon.store.message_eraser import MessageEraser
 from addon.store.ports import Documents, DocumentToSend, TelegramUnavailable
 from addon.store.records import Document
 from addon.store.snapshot_files import Compressed, Piece, compress
@@ -144,7 +145,6 @@ class Snapshots:
         read_caption: Callable[[str], Caption | None],
         work_dir: Path,
         keep_s: float,
-        erase: Callable[[Document], Awaitable[bool]] | None = None,
         now_s: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         randbelow: Callable[[int], int] = secrets.randbelow,
@@ -152,7 +152,7 @@ class Snapshots:
         self._index, self._documents, self._pins = index, documents, pins
         self._work_dir, self._keep_s = work_dir, keep_s
         self._read_caption = read_caption
-        self._erase = documents.delete if erase is None else erase
+        self._messages = MessageEraser(documents, sleep=sleep)
         self._now_s, self._sleep, self._randbelow = now_s, sleep, randbelow
 
     @property
@@ -208,7 +208,7 @@ class Snapshots:
     async def _send_root(
         self, snapshot: Snapshot, identity: int, copied: CopiedIndex, compressed: Compressed
     ) -> tuple[RootMark, Snapshot]:
-        earlier = [one.root for one in await self._index.snapshots() if one.pinned and one.root and not one.expired]
+        earlier = [one.root for one in await self._index.snapshots() if one.pinned and one.root]
         root = Root(
             snapshot_id=snapshot.snapshot_id,
             identity=identity,
@@ -285,7 +285,7 @@ class Snapshots:
     async def _unpin_others(self, newest: Snapshot) -> None:
         """Ours only, and where it fails nothing is lost: the newest of several pinned roots counts."""
         for other in await self._index.snapshots():
-            if other.snapshot_id == newest.snapshot_id or not other.pinned or other.expired:
+            if other.snapshot_id == newest.snapshot_id or not other.pinned:
                 continue
             for chat_id, message_id in other.roots.items():
                 if chat_id not in newest.roots or newest.roots[chat_id] == message_id:
@@ -296,23 +296,28 @@ class Snapshots:
                     logger.warning("the former root in chat %d stays pinned: %s", chat_id, failure)
 
     async def clear_away(self) -> int:
-        """Delete the messages of snapshots that are not kept any longer; returns of how many. What Telegram will not delete any
-        more is marked, to be replaced."""
+        """Erase the messages of snapshots that are not kept any longer; returns of how many."""
         snapshots = await self._index.snapshots()
         kept = [one for one in snapshots if one.taken_at_s is not None and one.pinned][:KEPT_AT_LEAST]
         cleared = 0
         for one in snapshots:
             old_s = self._now_s() - (one.began_at_s if one.taken_at_s is None else one.taken_at_s)
-            if one in kept or one.expired or old_s < (UNFINISHED_S_MAX if one.taken_at_s is None else self._keep_s):
+            if one in kept or old_s < (UNFINISHED_S_MAX if one.taken_at_s is None else self._keep_s):
                 continue
             with contextlib.suppress(TelegramUnavailable):
                 await self._clear(one)
                 cleared += 1
         return cleared
 
+    async def end_all_but(self, newest: Snapshot) -> int:
+        """The time of all other snapshots is over: their messages are erased; returns of how many. Raises `TelegramUnavailable`."""
+        others = [one for one in await self._index.snapshots() if one.snapshot_id != newest.snapshot_id]
+        for one in others:
+            await self._clear(one)
+        return len(others)
+
     async def _clear(self, snapshot: Snapshot) -> None:
-        gone = [await self._erase(document) for document in snapshot.documents]
-        if all(gone):
-            await self._index.forget_snapshot(snapshot.snapshot_id)
-        else:
-            await self._index.save_snapshot(replace(snapshot, expired=True))
+        """Raises `TelegramUnavailable`."""
+        for document in snapshot.documents:
+            await self._messages.erase(document)
+        await self._index.forget_snapshot(snapshot.snapshot_id)

@@ -15,6 +15,7 @@ from addon.store.records import ObjectRecord
 from addon.store.snapshot_format import RootMark
 from addon.store.snapshot_keeper import FIRST_AFTER_S, SnapshotKeeper
 from addon.store.snapshots import MISSING_OBJECTS_MAX, UNFINISHED_S_MAX, why_not_pinned
+from addon.telegram.placeholders import PLACEHOLDER_CAPTION
 from tests.standin_fixture import BOT_A, BOT_B, CHANNEL, OTHER_CHANNEL
 from tests.store.saved_index import KEEP_S, saved_index
 
@@ -166,15 +167,27 @@ async def test_old_ones_are_deleted_and_the_newest_two_are_kept(tmp_path: Path) 
         assert await snapshots.clear_away() == 0
 
 
-async def test_what_telegram_will_not_delete_any_more_is_marked(tmp_path: Path) -> None:
+async def test_what_telegram_will_not_delete_any_more_is_replaced(tmp_path: Path) -> None:
     async with saved_index(tmp_path) as lab:
         for number in range(3):
             await lab.put(f"key-{number}")
             await lab.snapshots.take()
         lab.world.time._standin_clock.now += KEEP_S + 1
         assert await lab.snapshots.clear_away() == 1
-        assert [one.expired for one in await lab.index.snapshots()] == [False, False, True]
+        assert len(await lab.index.snapshots()) == 2
+        assert [message["text"] for message in lab.world.messages()[:2]] == [PLACEHOLDER_CAPTION] * 2
         assert await lab.snapshots.clear_away() == 0
+
+
+async def test_the_time_of_all_others_can_be_ended(tmp_path: Path) -> None:
+    async with saved_index(tmp_path) as lab:
+        for number in range(3):
+            await lab.put(f"key-{number}")
+            newest = await lab.snapshots.take()
+        assert await lab.snapshots.end_all_but(newest) == 2
+        assert await lab.index.snapshots() == [newest]
+        left = {message["message_id"] for message in lab.world.messages()}
+        assert left == {document.message_id for document in newest.documents}
 
 
 async def test_what_was_broken_off_is_cleared_away(tmp_path: Path) -> None:
