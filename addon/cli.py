@@ -81,6 +81,19 @@ def status(
 
 
 @app.command()
+def drain(config: ConfigOption = None, as_json: JsonLinesOption = False) -> None:
+    """Wait until nothing waits on this machine's disk any more: all that was acknowledged is in Telegram then.
+
+    Needed with store.ack = "spool" only, before the machine or its disk goes. Where no proxy runs, the command sends what waits.
+    Exit status 1 if something that was acknowledged is lost.
+    """
+    from addon.commands.drain import drain as run_drain
+
+    is_whole = running.run(run_drain(running.settings(config), as_json=as_json))
+    raise typer.Exit(0 if is_whole else 1)
+
+
+@app.command()
 def migrate(
     bucket: BucketArgument,
     config: ConfigOption = None,
@@ -245,6 +258,23 @@ def gc(
     settings = running.settings(config)
     order = command.GcOrder(dry_run=dry_run, keep_snapshots=keep_snapshots)
     is_clean = running.run(command.gc(settings, order, as_json=as_json))
+    raise typer.Exit(0 if is_clean else 1)
+
+
+@app.command()
+def repair(
+    config: ConfigOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be restored.")] = False,
+    as_json: JsonLinesOption = False,
+) -> None:
+    """Restore what documents lost with a chat: their second copy, and an address in a chat that works.
+
+    Nothing is uploaded. It can be stopped and run again, and beside a running proxy it leaves it half of a burst of messages. Exit
+    status 1 where a document could not be restored.
+    """
+    from addon.commands import repair as command
+
+    is_clean = running.run(command.repair(running.settings(config), dry_run=dry_run, as_json=as_json))
     raise typer.Exit(0 if is_clean else 1)
 
 

@@ -50,6 +50,7 @@ from addon.service.upload_slots import UploadSlots
 from addon.service.write_through import WriteThrough
 from addon.storage import Storage, copy_limits, garbage_collection, open_storage, snapshots_of
 from addon.store.copier import Copier
+from addon.store.copy_keeper import CopyKeeper
 from addon.store.erasing_task import ErasingTask, When
 from addon.store.expiry import UploadExpiry
 from addon.store.freshness import Freshness
@@ -93,11 +94,16 @@ async def compose(config: Config) -> Gateway:
         expiry = UploadExpiry(store, expire_after_s=config.multipart.expire_after_s)
         expiry.start()
         stack.push_async_callback(expiry.stop)
+        if config.store.copies > 1:
+            copies = _copy_keeper(config, storage)
+            copies.start()
+            stack.push_async_callback(copies.stop)
         erasing = _erasing(config, storage)
         erasing.start()
         stack.push_async_callback(erasing.stop)
         copier.start()
         stack.push_async_callback(copier.stop)
+        storage.spool.start()
         saving = config.store
         keeper = SnapshotKeeper(
             snapshots_of(config, storage),
@@ -111,6 +117,16 @@ async def compose(config: Config) -> Gateway:
         everything = stack.pop_all()
     gateway.on_stop(everything.aclose)
     return gateway
+
+
+def _copy_keeper(config: Config, storage: Storage) -> CopyKeeper:
+    return CopyKeeper(
+        storage.index,
+        storage.copying,
+        storage.copying.lacks_copies,
+        wanted=config.store.copies,
+        burst_share_left=storage.documents.burst_share_left,
+    )
 
 
 def _erasing(config: Config, storage: Storage) -> ErasingTask:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, liter
 from addon.index import documents
 from addon.index.numbers import current_number, next_number
 from addon.index.rows import PROVENANCES, key_bytes
-from addon.index.tables import KIND_TOMBSTONE, extents, keys, object_parts, packs_under_way, untold_keys
+from addon.index.tables import IS_SPOOLED, KIND_TOMBSTONE, extents, keys, object_parts, packs_under_way, untold_keys
 from addon.index.tables import documents as documents_table
 from addon.store.records import Document, ObjectPart, ObjectRecord, Tombstone
 from addon.store.telling import Cursor, Partly, StateToTell, Untold, UntoldKey
@@ -38,6 +38,7 @@ _IS_UNTOLD = (
 )
 _UNTOLD = select(untold_keys).where(_IS_UNTOLD)
 _TOLD = delete(untold_keys).where(_IS_UNTOLD)
+_WAITS = select(exists().where(IS_SPOOLED, documents_table.c.garbage_since_s.is_(None)))
 _KEY = select(keys).where(keys.c.bucket == bindparam("here_bucket"), keys.c.key == bindparam("here_key"))
 _EXTENTS = (
     select(extents.c.position, extents.c.document_id, extents.c.offset, extents.c.length, extents.c.block_sha256s)
@@ -127,7 +128,9 @@ def untold(connection: Connection, number: int, cursor: Cursor, bytes_max: int, 
             break
         at = Cursor(of.bucket, of.key)
         partly = told.begun
-    return Untold(as_of, under_way, tuple(told.states), replace(at, partly=partly), complete and partly is None)
+    waits = bool(connection.execute(_WAITS).scalar_one())
+    at = replace(at, partly=partly)
+    return Untold(as_of, under_way, tuple(told.states), at, complete and partly is None, spooled=waits)
 
 
 def _ring(connection: Connection, cursor: Cursor) -> Iterator[Row[Any]]:

@@ -24,6 +24,7 @@ from addon.index.relocations import relocate
 from addon.index.second_copy_calls import SecondCopyCalls
 from addon.index.snapshot_calls import SnapshotCalls
 from addon.index.snapshots import copy_to
+from addon.index.spool_calls import SpoolCalls
 from addon.index.sqlite import (
     FileIdentity,
     connect_to_write,
@@ -125,7 +126,7 @@ def _open(
     return SqlIndex(reader=reader, writer=writer, now_s=now_s, copy_to=functools.partial(copy_to, engine))
 
 
-class SqlIndex(PackCalls, LedgerCalls, ErasureCalls, SecondCopyCalls, SnapshotCalls):
+class SqlIndex(PackCalls, LedgerCalls, ErasureCalls, SecondCopyCalls, SnapshotCalls, SpoolCalls):
     """Implements `addon.store.ports.Index`; see there for what each method promises. Made by `open_index`."""
 
     def __init__(

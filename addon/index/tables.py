@@ -38,6 +38,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    literal_column,
 )
 
 metadata = MetaData()
@@ -96,6 +97,15 @@ documents = Table(
     Index("documents_by_garbage_since_s", "garbage_since_s", "created_at_s"),
     Index("documents_by_dead_bytes", "dead_bytes"),
     sqlite_with_rowid=False,
+)
+# It waits on the local disk. A literal, not a parameter: else a database does not see that the index below fits.
+IS_SPOOLED = documents.c.file_id == literal_column("''")
+Index(
+    "documents_spooled",
+    documents.c.created_at_s,
+    documents.c.document_id,
+    sqlite_where=IS_SPOOLED,
+    postgresql_where=IS_SPOOLED,
 )
 
 extents = Table(

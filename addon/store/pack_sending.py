@@ -16,7 +16,7 @@ from addon.store import layout
 from addon.store.pack_format import PackHead, frame_bytes_max, write_pack
 from addon.store.pack_queue import Placement, Waiting
 from addon.store.ports import Documents, DocumentToSend, IndexUnavailable, TelegramUnavailable
-from addon.store.records import BLOCK_BYTES, Document, Extent
+from addon.store.records import BLOCK_BYTES, PACK_SEGMENT_BYTES, Document, Extent
 from addon.store.teller import Teller, Telling, no_telling, texts_bytes
 from addon.store.telling import PackIndex
 
@@ -146,7 +146,13 @@ class PackSender:
                 await asyncio.wait([writing])
                 raise
             document = await self._documents.send(
-                DocumentToSend(document_id, written.content, written.size, _caption(document_id, number, len(items)))
+                DocumentToSend(
+                    document_id,
+                    written.content,
+                    written.size,
+                    _caption(document_id, number, len(items)),
+                    segment_bytes=PACK_SEGMENT_BYTES,
+                )
             )
         finally:
             path.unlink(missing_ok=True)

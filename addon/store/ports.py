@@ -180,7 +180,8 @@ class Index(Protocol):
 
     async def put_part(self, upload_id: str, part: NewPart, *, source: ObjectRecord | None = None) -> None:
         """Remember a part; one of the same number is replaced, and its documents become garbage. A part that is made of `source`
-        has some of its documents. Raises `UploadGone`, and `SourceChanged` where `source` is no longer the current object."""
+        has some of its documents. Raises `UploadGone`, and `SourceChanged` where `source` is no longer the current object, or its
+        bytes were moved to other documents."""
 
     async def parts(self, upload_id: str, *, after: int, limit: int) -> Sequence[PartFacts]:
         """Up to `limit` parts with numbers above `after`, in ascending order. Raises `UploadGone`."""
@@ -243,7 +244,7 @@ class Index(Protocol):
         there were."""
 
     async def garbage(self, *, limit: int) -> Sequence[Document]:
-        """Documents without any extent, oldest first; but not those that only ever told states of keys."""
+        """Documents in Telegram without any extent, oldest first; but not those that only ever told states of keys."""
 
     async def grant_anonymous_read(self, bucket: str, key: str, *, etag: str) -> None:
         """The origin served this object to an anonymous client: mark the copy that has this ETag, and a copy job of the key."""

@@ -83,9 +83,9 @@ class Copying(Protocol):
     async def ask_all(self) -> None:
         """Ask each bot whether it may send to each chat; what may not is set aside."""
 
-    async def copy(self, kept: Kept, *, chats: Collection[int]) -> DocumentCopy:
+    async def copy(self, kept: Kept, *, chats: Collection[int], but_address: bool = False) -> DocumentCopy:
         """Put the file into another message, in one of `chats`: from a place that counts by copying its message, else by a file_id;
-        nothing is uploaded. One attempt for each way, each within the wait limit of a send.
+        nothing is uploaded. One attempt for each way, each within the wait limit of a send; `but_address` leaves out the address.
 
         Raises `TelegramUnavailable`, `DocumentLost` where no way leads to the file, and `PlaceGone`."""
 

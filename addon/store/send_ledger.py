@@ -9,7 +9,7 @@ Times are lengths in seconds wherever they pass this port: each process has a cl
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -158,6 +158,13 @@ class Account:
     of_others: Mapping[tuple[int, int], int]
     moved_chats: Mapping[int, int]
     processes: int
+
+
+def counting_chats(account: Account, bot_ids: Collection[int], chat_ids: Collection[int]) -> frozenset[int]:
+    """The present ids of those chats that at least one of the bots may send to, as far as the ledger knows."""
+    aside = {(one.bot_id, one.chat_id) for one in account.pairs if one.aside_for_s is not None}
+    working = (chat_id for chat_id in chat_ids if any((bot_id, chat_id) not in aside for bot_id in bot_ids))
+    return frozenset(account.moved_chats.get(chat_id, chat_id) for chat_id in working)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,13 +52,15 @@ class StateToTell:
 @dataclass(frozen=True, slots=True)
 class Untold:
     """States as of one moment, at which the counter stood at `as_of` and the packs `under_way` were not settled. `complete` says
-    that these are all the states that no document told at that moment."""
+    that these are all the states that no document told at that moment, and that could be told: with `spooled` there were objects
+    whose bytes were not in Telegram yet."""
 
     as_of: int
     under_way: tuple[int, ...]
     states: tuple[StateToTell, ...]
     cursor: Cursor
     complete: bool
+    spooled: bool = False
 
 
 class PackIndex(Protocol):

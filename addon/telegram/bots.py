@@ -92,6 +92,7 @@ class Bots:
         self._sleep = sleep
         self._shared = None if ledger is None else SharedBudget(ledger, clock=clock, learn=self._learn)
         self._asides = Asides(clock)
+        self._unauthorized: set[int] = set()
         self._probes: dict[Pair, asyncio.Task[None]] = {}
         self._looking: asyncio.Task[None] | None = None
         self._moved: dict[int, int] = {}
@@ -130,6 +131,7 @@ class Bots:
 
     def worked(self, pair: Pair) -> None:
         """`pair` was used with success: forget what was held against it."""
+        self._unauthorized.discard(pair.bot.bot_id)
         if self._asides.worked(pair) and self._shared is not None:
             self._shared.take_up(pair.bot.bot_id, pair.chat_id)
 
@@ -147,13 +149,19 @@ class Bots:
 
     async def ask_all(self) -> None:
         """Ask each bot whether it may send to each chat; what may not is set aside."""
+        await self.look()
         await asyncio.gather(*(self._ask(pair) for pair in self.pairs if pair not in self._probes))
 
     def unauthorized(self, bot: BotApi, reason: str) -> None:
         """The bot's token is refused: it is set aside in all chats."""
+        self._unauthorized.add(bot.bot_id)
         for pair in self.pairs:
             if pair.bot is bot:
                 self.set_aside(pair, reason)
+
+    def is_unauthorized(self, bot: BotApi) -> bool:
+        """Whether the bot's token was refused, and nothing has worked with it since: no call of it is of use."""
+        return bot.bot_id in self._unauthorized
 
     def bots_by_readiness(self, first_bot_id: int) -> Sequence[BotApi]:
         """All bots: those that work before those that are set aside everywhere, and `first_bot_id` first of its kind."""
@@ -243,8 +251,9 @@ class Bots:
             queue.length -= 1
 
     def burst_share_left(self) -> float:
-        """Of the messages that may go out without any pause between them, the part that is left (0 … 1), over all pairs."""
-        chats = [(pair.bot.bot_id, self.current_chat(pair.chat_id)) for pair in self.pairs]
+        """Of the messages that may go out without any pause between them, the part that is left (0 … 1), over the pairs
+        that work."""
+        chats = [(pair.bot.bot_id, self.current_chat(pair.chat_id)) for pair in self._usable() or self.pairs]
         left = sum(self.limits.burst_left(bot_id, chat_id) for bot_id, chat_id in chats)
         return left / sum(self.limits.rate(bot_id, chat_id).burst for bot_id, chat_id in chats)
 
@@ -341,7 +350,9 @@ class Bots:
             reason = None if isinstance(error, ChatMigrated) else error.detail
         if reason is not None:
             self.set_aside(pair, reason)
-        elif self._asides.found_to_work(pair) and self._shared is not None:
+            return
+        self._unauthorized.discard(pair.bot.bot_id)
+        if self._asides.found_to_work(pair) and self._shared is not None:
             self._shared.take_up(pair.bot.bot_id, pair.chat_id)
 
     def start(self) -> None:

@@ -180,25 +180,31 @@ class Links:
         self, document: Document, without: frozenset[int]
     ) -> AsyncGenerator[tuple[BotApi, str | DocumentCopy], None]:
         """What to try, the cheapest first: what the document names, then what the index knows besides, then forwarding; bots that
-        are set aside come last. The index is asked only where the first does not lead to the file."""
-        usable = [bot for bot in self._bots.bots_by_readiness(document.bot_id) if bot.bot_id not in without]
-        tried: set[tuple[int, str]] = set()
-        for bot in usable:
-            file_id = self._known_file_id(document, bot)
-            if file_id:
-                tried.add((bot.bot_id, file_id))
-                yield bot, file_id
-        further = await self._further_ways(document)
-        by_copies = [(copy.bot_id, copy.file_id) for copy in further.copies if copy.file_id]
-        for bot in usable:
-            for known in (*further.file_ids, *by_copies):
-                if known[0] == bot.bot_id and known not in tried:
-                    tried.add(known)
-                    yield bot, known[1]
-        address = DocumentCopy(document.chat_id, document.message_id, document.bot_id, document.file_id)
-        for place in (*([address] if document.has_message else []), *further.copies):
+        are set aside come last of each, and those whose token was refused last of all. The index is asked only where the first
+        does not lead to the file."""
+        bots = [bot for bot in self._bots.bots_by_readiness(document.bot_id) if bot.bot_id not in without]
+        further: Ways | None = None
+        for usable in (
+            [bot for bot in bots if not self._bots.is_unauthorized(bot)],
+            [bot for bot in bots if self._bots.is_unauthorized(bot)],
+        ):
+            tried: set[tuple[int, str]] = set()
             for bot in usable:
-                yield bot, place
+                file_id = self._known_file_id(document, bot)
+                if file_id:
+                    tried.add((bot.bot_id, file_id))
+                    yield bot, file_id
+            further = further or await self._further_ways(document)
+            by_copies = [(copy.bot_id, copy.file_id) for copy in further.copies if copy.file_id]
+            for bot in usable:
+                for known in (*further.file_ids, *by_copies):
+                    if known[0] == bot.bot_id and known not in tried:
+                        tried.add(known)
+                        yield bot, known[1]
+            address = DocumentCopy(document.chat_id, document.message_id, document.bot_id, document.file_id)
+            for place in (*([address] if document.has_message else []), *further.copies):
+                for bot in usable:
+                    yield bot, place
 
     async def _further_ways(self, document: Document) -> Ways:
         if self._ways_to is None:

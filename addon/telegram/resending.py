@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 # What sendDocument says where the file_id, and not the chat, is the trouble. The wording is no contract: one that is not
 # recognised only means that every chat is tried.
-_FILE_REFUSALS = ("wrong remote file identifier", "wrong file identifier", "can't use file of type")
+_FILE_REFUSALS = ("wrong remote file identifier", "wrong file identifier", "can't use file of type", "invalid file_id")
 _NOT_FOUND = "message to copy not found"
 
 
@@ -42,10 +42,17 @@ class MessageGone(Exception):
 
 
 async def send_by_file_id(
-    bots: Bots, retries: Retries, found: FoundFile, among: Sequence[Pair], *, document_id: str, caption: str
+    bots: Bots,
+    retries: Retries,
+    found: FoundFile,
+    among: Sequence[Pair],
+    *,
+    document_id: str,
+    caption: str,
+    waits_for_refused: bool = True,
 ) -> SentFile:
-    """Send the file through one of the pairs `among`, which are of its bot. Raises `FileRefused` where Telegram does not send it
-    again, `TelegramUnavailable`."""
+    """Send the file through one of the pairs `among`, which are of its bot. A pair that is refused is waited for, or left out.
+    Raises `FileRefused` where Telegram does not send the file again, `TelegramUnavailable`."""
     left = list(among)
     while True:
         pair: Pair | None = None
@@ -54,6 +61,8 @@ async def send_by_file_id(
                 sent = await _send_once(bots, pair.bot, chat_id, found, caption)
         except (RateLimited, ChatMigrated, Unauthorized, Forbidden) as error:
             retries.count(error)  # `turn` knows by now how long to wait, or which pair to take instead.
+            if isinstance(error, Unauthorized | Forbidden) and not waits_for_refused:
+                left = _without(left, pair, error)
         except BadRequest as error:
             if any(text in error.text for text in _FILE_REFUSALS):
                 raise FileRefused(f"it cannot be sent again by its file_id: {error}") from error

@@ -57,7 +57,7 @@ class TelegramCopies:
                 retries = Retries(self._time, wait_s_max=max(0.0, deadline_s - self._time.clock()))
                 return (await self._send_second(document, first, among, upload, retries),)
             reason = "no other chat works"
-        except (TelegramUnavailable, OSError) as error:
+        except (TelegramUnavailable, FileRefused, OSError) as error:
             reason = str(error)
         logger.warning("document %s has no second copy for now: %s", document.document_id, reason)
         self.lacks_copies.set()
@@ -71,15 +71,25 @@ class TelegramCopies:
         if of_bot:
             try:
                 sent = await send_by_file_id(
-                    self._bots, retries, found, of_bot, document_id=first.document_id, caption=document.caption
+                    self._bots,
+                    retries,
+                    found,
+                    of_bot,
+                    document_id=first.document_id,
+                    caption=document.caption,
+                    waits_for_refused=False,
                 )
                 return DocumentCopy(sent.chat_id, sent.message_id, first.bot_id, sent.file_id)
-            except FileRefused as refusal:
+            except (FileRefused, TelegramUnavailable) as refusal:
+                left = [pair for pair in among if not self._bots.is_aside(pair)]
+                if not left or (isinstance(refusal, TelegramUnavailable) and left == of_bot):
+                    raise
                 logger.warning("document %s is uploaded a second time: %s", first.document_id, refusal)
+                among = left
         pair, sent = await upload(document, among, retries)
         return DocumentCopy(sent.chat_id, sent.message_id, pair.bot.bot_id, sent.file_id)
 
-    async def copy(self, kept: Kept, *, chats: Collection[int]) -> DocumentCopy:
+    async def copy(self, kept: Kept, *, chats: Collection[int], but_address: bool = False) -> DocumentCopy:
         """See the port."""
         targets = [
             pair
@@ -89,7 +99,7 @@ class TelegramCopies:
         if not targets:
             raise TelegramUnavailable("no bot may send to any other chat")
         unavailable: TelegramUnavailable | None = None
-        for place in kept.places:
+        for place in kept.ways.copies if but_address else kept.places:
             among = self._that_see(place, targets)
             if among:
                 try:
