@@ -18,6 +18,9 @@ from typing import Protocol
 from addon.store.migration import NOTHING, Amount
 from addon.store.records import Document, Move
 
+# For so long nothing that was erased is taken into use again, whoever still knew it; and for so long `status` counts it.
+ERASED_KEPT_S = 7 * 86400.0
+
 
 @dataclass(frozen=True, slots=True)
 class ErasureTerms:
