@@ -6,6 +6,8 @@
                                   (each with the entries of the page), and their ratio; BENCH_RGW_FRONTEND=tcp_nodelay=1
                                   makes the origin as quick as it can be
     python -m bench complete      CompleteMultipartUpload over the number of parts
+    python -m bench small large   reads from memory, from disk and cold, against the same bytes straight from the stand-in's file
+                                  host, by 1 reader and by 16; BENCH_LARGE_BYTES makes the large object another size than 1 GiB
 
 They need `wrk` (Debian package wrk) for the request rates; `listing` needs Ceph RGW (scripts/setup-lab.sh) with python3-rados,
 and about 4 GB of memory. What is missing is said. Nothing here is a test: no limit is asserted, the figures are printed and

@@ -16,6 +16,7 @@ import httpx
 from bench import rig
 from bench.complete import complete
 from bench.listing import listing
+from bench.reading import large, small
 from tests.end_to_end.lab.clients import s3_client
 from tests.end_to_end.lab.standin import BOT_TOKENS, CHAT_IDS
 
@@ -131,6 +132,7 @@ def memory(folder: Path) -> None:
 
 BENCHMARKS = {
     "memory": memory, "hot": hot, "miss": miss, "put": put, "listing": listing, "complete": complete,
+    "small": small, "large": large,
 }  # fmt: skip
 
 

@@ -58,12 +58,18 @@ def bare_mitmdump(folder: Path, *arguments: str, env: dict[str, str] | None = No
 
 
 @contextmanager
-def tgstore(folder: Path, origin: Origin, *, limits: str = "off") -> Iterator[tuple[Tgstore, Standin]]:
-    """The product in reverse mode, and the stand-in behind it; anyone may read its bucket."""
+def tgstore(
+    folder: Path, origin: Origin, *, limits: str = "off", cache: tuple[str, str] | None = None
+) -> Iterator[tuple[Tgstore, Standin]]:
+    """The product in reverse mode, and the stand-in behind it; anyone may read its bucket. `cache` is how much it may keep on disk
+    and in memory."""
     standin = Standin(folder, "--rate-limits", limits)
     bucket = Bucket(BUCKET, origin, anonymous_read=True)
     standin.start()
     product = Tgstore(folder / "product", standin, [bucket], options=["-q"])
+    if cache is not None:
+        settings = re.sub("(?m)^bytes_max = .*", f'bytes_max = "{cache[0]}"', product.config.read_text())
+        product.config.write_text(re.sub("(?m)^memory_bytes_max = .*", f'memory_bytes_max = "{cache[1]}"', settings))
     try:
         product.start()
         yield product, standin
@@ -88,9 +94,11 @@ def wrk(url: str, *, script: str | None = None) -> float:
     return float(match[1])
 
 
-def paired(measure_a: Callable[[], float], measure_b: Callable[[], float]) -> tuple[float, float, float]:
+def paired(
+    measure_a: Callable[[], float], measure_b: Callable[[], float], *, rounds: int = ROUNDS
+) -> tuple[float, float, float]:
     """Medians of A and B measured in turn, and the median of A/B pair by pair."""
-    pairs = [(measure_a(), measure_b()) for _ in range(ROUNDS)]
+    pairs = [(measure_a(), measure_b()) for _ in range(rounds)]
     return (
         statistics.median(a for a, _ in pairs),
         statistics.median(b for _, b in pairs),
