@@ -16,6 +16,7 @@ import httpx
 from bench import rig
 from bench.complete import complete
 from bench.listing import listing
+from bench.reading import large, small
 from bench.recovery import recovery
 from bench.sealing import sealing
 from tests.end_to_end.lab.clients import s3_client
@@ -134,6 +135,7 @@ def memory(folder: Path) -> None:
 BENCHMARKS = {
     "memory": memory, "hot": hot, "miss": miss, "put": put, "listing": listing, "complete": complete, "sealing": sealing,
     "recovery": recovery,
+    "small": small, "large": large,
 }  # fmt: skip
 
 
