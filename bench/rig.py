@@ -67,8 +67,8 @@ def tgstore(
     settings: str = "",
     cache: tuple[str, str] | None = None,
 ) -> Iterator[tuple[Tgstore, Standin]]:
-    """The product in reverse mode, with more `settings`, and the stand-in behind it; anyone may read its bucket. `cache` is how much
-    it may keep on disk and in memory."""
+    """The product in reverse mode, with more `settings`, and the stand-in behind it; anyone may read its bucket. `cache` is how
+    much it may keep on disk and in memory."""
     folder.mkdir(exist_ok=True)
     standin = Standin(folder, "--rate-limits", limits, *stand_in)
     bucket = Bucket(BUCKET, origin, anonymous_read=True)
