@@ -1,5 +1,5 @@
-"""A process that sends as much as it is let: `python -m tests.telegram.sender URL INDEX_FILE COUNT`; without a ledger where the index
-is `-`. Prints how many documents arrived."""
+"""A process that sends as much as it is let: `python -m tests.telegram.sender URL INDEX_FILE COUNT`; without a ledger where the
+index is `-`. Prints how many documents arrived."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real processes on one index, each of which would use up the limits alone; the stand-in with the documented limits is the judge."""
+"""Real processes on one index, each of which would use up the limits alone; the stand-in with the documented limits judges."""
 
 from __future__ import annotations
 
