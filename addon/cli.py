@@ -81,6 +81,19 @@ def status(
 
 
 @app.command()
+def drain(config: ConfigOption = None, as_json: JsonLinesOption = False) -> None:
+    """Wait until nothing waits on this machine's disk any more: all that was acknowledged is in Telegram then.
+
+    Needed with store.ack = "spool" only, before the machine or its disk goes. Where no proxy runs, the command sends what waits.
+    Exit status 1 if something that was acknowledged is lost.
+    """
+    from addon.commands.drain import drain as run_drain
+
+    is_whole = running.run(run_drain(running.settings(config), as_json=as_json))
+    raise typer.Exit(0 if is_whole else 1)
+
+
+@app.command()
 def migrate(
     bucket: BucketArgument,
     config: ConfigOption = None,

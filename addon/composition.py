@@ -48,10 +48,9 @@ from addon.service.tags import TagHandlers
 from addon.service.upload_listing import UploadListing
 from addon.service.upload_slots import UploadSlots
 from addon.service.write_through import WriteThrough
-from addon.storage import Storage, copy_limits, open_storage, snapshots_of
+from addon.storage import Storage, copy_limits, garbage_collection, open_storage, snapshots_of
 from addon.store.copier import Copier
 from addon.store.copy_keeper import CopyKeeper
-from addon.store.eraser import Eraser
 from addon.store.erasing_task import ErasingTask, When
 from addon.store.expiry import UploadExpiry
 from addon.store.freshness import Freshness
@@ -104,6 +103,7 @@ async def compose(config: Config) -> Gateway:
         stack.push_async_callback(erasing.stop)
         copier.start()
         stack.push_async_callback(copier.stop)
+        storage.spool.start()
         saving = config.store
         keeper = SnapshotKeeper(
             snapshots_of(config, storage),
@@ -130,10 +130,10 @@ def _copy_keeper(config: Config, storage: Storage) -> CopyKeeper:
 
 
 def _erasing(config: Config, storage: Storage) -> ErasingTask:
-    index, store = storage.index, storage.store
+    store = storage.store
     return ErasingTask(
-        index,
-        Eraser(index, storage.documents, forget=store.forget_documents),
+        storage.index,
+        garbage_collection(storage, store.forget_documents),
         When(config.store.erase),
         snapshot_keep_s=config.store.snapshot_keep_s,
         forget=store.forget_documents,

@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 ONLY_IN: dict[str, set[str]] = {
     "mitmproxy": {"proxy", "tgstore"},
     "httpx": {"telegram", "origin"},
-    "httpcore": {"origin"},
+    "httpcore": {"origin", "telegram"},
     "sqlalchemy": {"index"},
     "alembic": {"index"},
     "botocore": {"origin"},

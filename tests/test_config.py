@@ -180,7 +180,11 @@ WRONG = [
     ),
     ("[telegram]", "[telegram]\napi_url = 'http://u:p@h'", 'telegram.api_url = "http://***@h": expected a URL'),
     ("[telegram]", "[telegramm]\na = 1\n[telegram]", "telegramm: there is no such key; did you mean telegram?"),
-    ("[telegram]", "[logging]\n[telegram]", "logging: there is no such key; expected one of telegram, store, encryption"),
+    (
+        "[telegram]",
+        "[logging]\n[telegram]",
+        "logging: there is no such key; expected one of telegram, store, encryption",
+    ),
     ("[telegram]", "cache = 5\n[telegram]", "cache = 5: expected a table"),
     ("[telegram]", "cache = 'text'\n[telegram]", "cache = text: expected a table"),
     (

@@ -11,8 +11,10 @@ from addon.commands.saved_status import saved_json, saved_line, saved_of
 from addon.commands.telegram_status import telegram_status
 from addon.config import Config
 from addon.index.sql_index import open_index
+from addon.storage import spool_folder
 from addon.store.bucket_status import BucketStatus, bucket_status, obstacles
 from addon.store.migration import Amount
+from addon.store.spool import SpoolStatus, spool_status
 
 UNFINISHED_NAMED_MAX = 20
 
@@ -30,19 +32,20 @@ async def show_status(
                 for name in buckets
             ]
             orphans, by_key = await index.orphans(), await index.amounts_by_key()
+            spool = await spool_status(index, spool_folder(config))
             telegram = await telegram_status(config, index)
             saved = saved_of(await index.snapshots())
             if as_json:
                 told = {"buckets": [status.as_json() for status in found], "orphans": documents_json(orphans)}
                 told["by_key"] = {key_id: documents_json(amount) for key_id, amount in by_key.items()}
                 told["telegram"] = telegram.as_json()
-                say_json({**told, "snapshot": saved_json(saved)})
+                say_json({**told, "snapshot": saved_json(saved), "spool": spool.as_json()})
             else:
                 if watch_s is not None and console.is_terminal:
                     console.clear()
                 now_s = time.time()
                 for line in [
-                    *lines_of(found, orphans, now_s=now_s),
+                    *lines_of(found, spool, orphans, now_s=now_s),
                     *lines_of_keys(by_key),
                     saved_line(saved, now_s=now_s),
                     *telegram.lines(),
@@ -61,7 +64,8 @@ async def status_text(config: Config, buckets: Sequence[str]) -> str:
     try:
         has_origin = {bucket.name: bucket.origin is not None for bucket in config.buckets}
         found = [await bucket_status(index, index, name, has_origin=has_origin[name]) for name in buckets]
-        lines = lines_of(found, await index.orphans(), now_s=time.time())
+        spool = await spool_status(index, spool_folder(config))
+        lines = lines_of(found, spool, await index.orphans(), now_s=time.time())
         saved = saved_line(saved_of(await index.snapshots()), now_s=time.time())
         telegram = await telegram_status(config, index)
         return "\n".join([*lines, *lines_of_keys(await index.amounts_by_key()), saved, *telegram.lines()])
@@ -74,11 +78,12 @@ def documents_json(amount: Amount) -> dict[str, int]:
     return {"documents": amount.objects, "size": amount.size}
 
 
-def lines_of(found: Sequence[BucketStatus], orphans: Amount, *, now_s: float) -> list[str]:
+def lines_of(found: Sequence[BucketStatus], spool: SpoolStatus, orphans: Amount, *, now_s: float) -> list[str]:
     """The same for people."""
     lines: list[str] = []
     for status in found:
         lines += [*_lines_of_bucket(status, now_s), ""]
+    lines += spool_lines(spool, now_s=now_s)
     lines.append(f"documents that nothing uses: {_amount(orphans)}")
     return lines
 
@@ -91,6 +96,20 @@ def lines_of_keys(by_key: Mapping[str, Amount]) -> list[str]:
         f"documents {f'encrypted under key {key_id}' if key_id else 'not encrypted'}: {_amount(amount)}"
         for key_id, amount in sorted(by_key.items())
     ]
+
+
+def spool_lines(spool: SpoolStatus, *, now_s: float) -> list[str]:
+    """What waits on this machine's disk to be sent, for people."""
+    backlog = spool.backlog
+    if backlog.oldest_at_s is None:
+        return ["documents on this disk that wait to be sent: none"]
+    waiting = f"{_amount(Amount(backlog.documents, backlog.size))}, the oldest since {_ago(backlog.oldest_at_s, now_s)}"
+    lines = [f"documents on this disk that wait to be sent: {waiting}"]
+    if spool.lost:
+        lines.append(
+            f"  {len(spool.lost)} of them are NOT on this disk, although they were acknowledged: they are lost"
+        )
+    return lines
 
 
 def _lines_of_bucket(status: BucketStatus, now_s: float) -> list[str]:

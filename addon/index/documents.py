@@ -78,6 +78,12 @@ def add_documents(connection: Connection, added: Sequence[Document], now_s: floa
             connection.execute(_BRING_FORWARD, here | {"from_s": from_s})
 
 
+def give_up(connection: Connection, unused: Sequence[Extent], now_s: float) -> None:
+    """See `Index.give_up`."""
+    add_documents(connection, [extent.document for extent in unused], now_s)
+    let_go(connection, [Freed(extent.document.document_id, extent.offset, extent.length) for extent in unused], now_s)
+
+
 def _insert(connection: Connection, document: Document, now_s: float, *, garbage_since_s: float | None) -> None:
     connection.execute(insert(documents), document_row(document, created_at_s=now_s, garbage_since_s=garbage_since_s))
     for copy in document.copies:

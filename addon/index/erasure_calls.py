@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from addon.index import erasures
+from addon.index import erasures, retelling
 from addon.index.migration_calls import MigrationCalls
-from addon.store.erasing import DoomedDocument, ErasurePlan, ErasureTerms, PartlyDeadDocument
+from addon.store.erasing import (
+    DoomedDocument,
+    ErasurePlan,
+    ErasureTerms,
+    LiveExtent,
+    PartlyDeadDocument,
+    ToldKey,
+)
 from addon.store.migration import Amount
+from addon.store.records import Document
 
 
 class ErasureCalls(MigrationCalls):
@@ -41,3 +49,18 @@ class ErasureCalls(MigrationCalls):
 
     async def partly_dead(self, *, share_min: float, after: str, limit: int) -> Sequence[PartlyDeadDocument]:
         return await self._read(erasures.partly_dead, share_min, after, limit)
+
+    async def live_extents(self, document_id: str) -> Sequence[LiveExtent]:
+        return await self._read(erasures.live_extents, document_id)
+
+    async def in_force(self, told: Sequence[ToldKey]) -> int:
+        return await self._read(retelling.in_force, tuple(told))
+
+    async def untell(self, told: Sequence[ToldKey]) -> int:
+        return await self._write(retelling.untell, tuple(told))
+
+    async def states_documents(self) -> Sequence[Document]:
+        return await self._read(erasures.states_documents)
+
+    async def doom(self, document_ids: Sequence[str]) -> None:
+        await self._write(erasures.doom, tuple(document_ids))

@@ -32,8 +32,9 @@ from addon.index.tables import (
     packs_under_way,
     part_extents,
     snapshots,
+    uploads,
 )
-from addon.store.erasing import DoomedDocument, ErasurePlan, ErasureTerms, PartlyDeadDocument
+from addon.store.erasing import DoomedDocument, ErasurePlan, ErasureTerms, LiveExtent, PartlyDeadDocument
 from addon.store.migration import Amount
 from addon.store.records import Document
 
@@ -45,7 +46,9 @@ _IS_IN_TELEGRAM = documents.c.file_id != ""
 def plan(connection: Connection, terms: ErasureTerms, now_s: float) -> ErasurePlan:
     """See `ErasureIndex.erasure_plan`."""
     kind = case(
-        (_is_too_young(connection, terms, now_s), "too young"),
+        (documents.c.only_tells.is_(True), "for states"),
+        (_is_too_young(terms, now_s), "too young"),
+        (_is_in_packs(connection), "in packs"),
         (_is_kept_by_snapshots(terms), "for snapshots"),
         (_rests(now_s), "failed"),
         else_="erasable",
@@ -60,8 +63,10 @@ def plan(connection: Connection, terms: ErasureTerms, now_s: float) -> ErasurePl
     return ErasurePlan(
         erasable=garbage.get("erasable", Amount()),
         too_young=garbage.get("too young", Amount()),
+        in_packs=garbage.get("in packs", Amount()),
         for_snapshots=garbage.get("for snapshots", Amount()),
         failed=garbage.get("failed", Amount()),
+        for_states=garbage.get("for states", Amount()),
         partly_dead=Amount(count, int(size or 0)),
         dead_bytes=int(dead_bytes or 0),
         live_bytes=_live_bytes(connection),
@@ -77,7 +82,9 @@ def begin(
         .where(
             _IS_GARBAGE,
             _IS_IN_TELEGRAM,
-            ~_is_too_young(connection, terms, now_s),
+            documents.c.only_tells.is_(False),
+            ~_is_too_young(terms, now_s),
+            ~_is_in_packs(connection),
             ~_is_kept_by_snapshots(terms),
             ~_rests(now_s),
             ~_is_leased(now_s),
@@ -156,6 +163,43 @@ def partly_dead(connection: Connection, share_min: float, after: str, limit: int
     return [PartlyDeadDocument(document_of(row), row.dead_bytes) for row in rows]
 
 
+def live_extents(connection: Connection, document_id: str) -> list[LiveExtent]:
+    """See `ErasureIndex.live_extents`."""
+    of_objects = select(
+        extents.c.bucket, extents.c.key, extents.c.offset, extents.c.length, extents.c.block_sha256s
+    ).where(extents.c.document_id == document_id)
+    of_parts = (
+        select(
+            uploads.c.bucket, uploads.c.key, part_extents.c.offset, part_extents.c.length, part_extents.c.block_sha256s
+        )
+        .select_from(part_extents.join(uploads, uploads.c.upload_id == part_extents.c.upload_id))
+        .where(part_extents.c.document_id == document_id)
+    )
+    rows = connection.execute(union_all(of_objects, of_parts))
+    found = [LiveExtent(row.bucket, bytes(row.key).decode(), row.offset, row.length, bytes(row[4])) for row in rows]
+    return sorted(found, key=lambda extent: (extent.offset, extent.length))
+
+
+def states_documents(connection: Connection) -> list[Document]:
+    """See `ErasureIndex.states_documents`."""
+    rows = connection.execute(
+        select(documents)
+        .where(_IS_GARBAGE, _IS_IN_TELEGRAM, documents.c.only_tells.is_(True), ~_is_in_packs(connection))
+        .order_by(documents.c.created_at_s, documents.c.document_id)
+    )
+    return [document_of(row) for row in rows]
+
+
+def doom(connection: Connection, document_ids: Sequence[str]) -> None:
+    """See `ErasureIndex.doom`: they are garbage like any other from now on."""
+    for document_id in document_ids:
+        connection.execute(
+            update(documents)
+            .where(documents.c.document_id == document_id, _IS_GARBAGE, documents.c.only_tells.is_(True))
+            .values(only_tells=False)
+        )
+
+
 def _is_partly_dead(share_min: float) -> Sequence[ColumnElement[bool]]:
     return (
         documents.c.dead_bytes > 0,
@@ -174,12 +218,15 @@ def _live_bytes(connection: Connection) -> int:
     return int(connection.execute(select(func.sum(lengths.c.length))).scalar_one() or 0)
 
 
-def _is_too_young(connection: Connection, terms: ErasureTerms, now_s: float) -> ColumnElement[bool]:
-    """Somebody may read it still, or commit something of it."""
+def _is_too_young(terms: ErasureTerms, now_s: float) -> ColumnElement[bool]:
+    """Somebody may read it still, or an upload come to use it."""
+    return documents.c.garbage_since_s > now_s - terms.grace_s
+
+
+def _is_in_packs(connection: Connection) -> ColumnElement[bool]:
+    """Of a pack that is under way everything may have been deleted that was committed so far, and the rest comes yet."""
     began_at_s = connection.execute(select(func.min(packs_under_way.c.began_at_s))).scalar_one()
-    is_young = documents.c.garbage_since_s > now_s - terms.grace_s
-    # Of a pack that is under way everything may have been deleted that was committed so far.
-    return is_young if began_at_s is None else or_(is_young, documents.c.created_at_s >= began_at_s)
+    return false() if began_at_s is None else documents.c.created_at_s >= began_at_s
 
 
 def _is_kept_by_snapshots(terms: ErasureTerms) -> ColumnElement[bool]:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, and_, case, func, select
 from addon.index.listings import end_of
 from addon.index.rows import PROVENANCES, key_batches, key_bytes
 from addon.index.tables import (
+    IS_SPOOLED,
     KIND_OBJECT,
     KIND_TOMBSTONE,
     UPLOAD_OPEN,
@@ -111,7 +112,7 @@ def _sum(one: Amount, other: Amount) -> Amount:
 
 def orphans(connection: Connection) -> Amount:
     """See `MigrationIndex.orphans`."""
-    is_garbage = documents.c.garbage_since_s.is_not(None)
+    is_garbage = documents.c.garbage_since_s.is_not(None) & documents.c.only_tells.is_(False) & ~IS_SPOOLED
     count, size = connection.execute(select(func.count(), func.sum(documents.c.size)).where(is_garbage)).one()
     return Amount(count, int(size or 0))
 

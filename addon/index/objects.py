@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select, update
@@ -14,7 +14,7 @@ from addon.index.rows import extent_rows, json_text, key_bytes, object_row, reco
 from addon.index.tables import copy_jobs, extents, keys, object_parts, origin_writes
 from addon.store.conditions import WriteCondition
 from addon.store.ports import SourceChanged
-from addon.store.records import NewObject, ObjectRecord, Provenance
+from addon.store.records import Extent, NewObject, ObjectRecord, Provenance
 
 _KEYS_HERE = (keys.c.bucket == bindparam("here_bucket")) & (keys.c.key == bindparam("here_key"))
 _JOBS_HERE = (copy_jobs.c.bucket == bindparam("here_bucket")) & (copy_jobs.c.key == bindparam("here_key"))
@@ -202,6 +202,15 @@ def refuse_unless_current(connection: Connection, record: ObjectRecord) -> None:
     row = connection.execute(_SELECT_CURRENT, here(record.bucket, record.key)).one_or_none()
     if row is None or row.generation != record.generation:
         raise SourceChanged("the object was replaced or deleted in the meantime")
+
+
+def refuse_unless_there(connection: Connection, record: ObjectRecord, made_of: Sequence[Extent]) -> None:
+    """Raises SourceChanged where the object's bytes lie in other documents by now than those that `made_of` was made of: it keeps
+    its generation when they move."""
+    among = {"here_bucket": record.bucket, "here_keys": [key_bytes(record.key)]}
+    document_ids = frozenset(row.document_id for row in connection.execute(_SELECT_RANGES, among))
+    if not document_ids.issuperset(extent.document.document_id for extent in made_of):
+        raise SourceChanged("the object's bytes were moved in the meantime")
 
 
 def forget_copy(connection: Connection, bucket: str, key: str, now_s: float) -> None:

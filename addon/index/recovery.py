@@ -205,7 +205,7 @@ def _add_state(connection: Connection, told: ToldState, pack_number: int) -> Non
         "piece": told.piece,
         "pack_number": pack_number,
         "generation": told.generation,
-        "gone": told.state is None,
+        "gone": int(told.state is None),
         "text": state_text(told),
     }
     connection.execute(insert(states).prefix_with("OR IGNORE"), row)

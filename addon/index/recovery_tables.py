@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
 
 recovery_metadata = MetaData()
 
@@ -56,7 +56,7 @@ states = Table(
     Column("piece", Integer, primary_key=True, autoincrement=False),
     Column("pack_number", BigInteger, nullable=False),
     Column("generation", BigInteger, nullable=False),
-    Column("gone", Boolean, nullable=False),
+    Column("gone", Integer, nullable=False),
     Column("text", Text, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from addon.index import copies, imports, listings, objects, origin_writes, queries, schema, upload_queries, uploads
 from addon.index.copies import RANK_OF_READS, RANK_OF_SWEEP
 from addon.index.deletions import delete_object, delete_objects
-from addon.index.documents import add_documents, update_file_id
+from addon.index.documents import add_documents, give_up, update_file_id
 from addon.index.erasure_calls import ErasureCalls
 from addon.index.errors import mapped
 from addon.index.ledger_calls import LedgerCalls
@@ -24,6 +24,7 @@ from addon.index.relocations import relocate
 from addon.index.second_copy_calls import SecondCopyCalls
 from addon.index.snapshot_calls import SnapshotCalls
 from addon.index.snapshots import copy_to
+from addon.index.spool_calls import SpoolCalls
 from addon.index.sqlite import (
     FileIdentity,
     connect_to_write,
@@ -125,7 +126,7 @@ def _open(
     return SqlIndex(reader=reader, writer=writer, now_s=now_s, copy_to=functools.partial(copy_to, engine))
 
 
-class SqlIndex(PackCalls, LedgerCalls, ErasureCalls, SecondCopyCalls, SnapshotCalls):
+class SqlIndex(PackCalls, LedgerCalls, ErasureCalls, SecondCopyCalls, SnapshotCalls, SpoolCalls):
     """Implements `addon.store.ports.Index`; see there for what each method promises. Made by `open_index`."""
 
     def __init__(
@@ -271,6 +272,9 @@ class SqlIndex(PackCalls, LedgerCalls, ErasureCalls, SecondCopyCalls, SnapshotCa
 
     async def add_documents(self, documents: Sequence[Document], *, now_s: float, used_within_s: float = 0.0) -> None:
         await self._write(add_documents, tuple(documents), now_s, used_within_s)
+
+    async def give_up(self, extents: Sequence[Extent], *, now_s: float) -> None:
+        await self._write(give_up, tuple(extents), now_s)
 
     async def update_file_id(self, document_id: str, *, bot_id: int, file_id: str) -> None:
         await self._write(update_file_id, document_id, bot_id, file_id)

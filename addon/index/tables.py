@@ -38,6 +38,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    literal_column,
 )
 
 metadata = MetaData()
@@ -89,11 +90,22 @@ documents = Table(
     Column("segment_bytes", Integer, nullable=False, server_default="0"),
     # It also tells the states of keys, which have to be told anew before it may go.
     Column("tells_states", Boolean, nullable=False, server_default="0"),
+    # It was sent without any object's bytes, and is kept for what it tells: see `store/retelling.py`.
+    Column("only_tells", Boolean, nullable=False, server_default="0"),
     # Of objects and parts that are gone, while others in it are not.
     Column("dead_bytes", BigInteger, nullable=False, server_default="0"),
     Index("documents_by_garbage_since_s", "garbage_since_s", "created_at_s"),
     Index("documents_by_dead_bytes", "dead_bytes"),
     sqlite_with_rowid=False,
+)
+# It waits on the local disk. A literal, not a parameter: else a database does not see that the index below fits.
+IS_SPOOLED = documents.c.file_id == literal_column("''")
+Index(
+    "documents_spooled",
+    documents.c.created_at_s,
+    documents.c.document_id,
+    sqlite_where=IS_SPOOLED,
+    postgresql_where=IS_SPOOLED,
 )
 
 extents = Table(

@@ -104,6 +104,7 @@ def put_part(
     _refuse_unless_open(connection, upload_id)
     if source is not None:
         objects.refuse_unless_current(connection, source)
+        objects.refuse_unless_there(connection, source, part.extents)
     place = {"here_upload_id": upload_id, "here_number": part.number}
     former = [Freed(*row) for row in connection.execute(_RANGES_OF_PART, place)]
     connection.execute(delete(part_extents).where(_EXTENTS_OF_PART_HERE), place)

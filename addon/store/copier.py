@@ -24,6 +24,7 @@ from addon.s3.metadata import NotAnObject, headers_from_origin
 from addon.store.object_store import Description, ObjectStore
 from addon.store.origin_look import Finding, look
 from addon.store.origin_tags import tags_at_origin
+from addon.store.packer import Urgency
 from addon.store.ports import (
     IndexUnavailable,
     Origin,
@@ -254,7 +255,7 @@ class Copier:
         if about.size > self._limits.object_bytes_max:
             raise CannotCopy(f"{about.size} bytes are more than service.object_bytes_max")
         digests = BodyDigests(want=told_checksums(about))
-        async with self._store.upload(job.bucket, job.key, digests.update) as upload:
+        async with self._store.upload(job.bucket, job.key, digests.update, urgency=Urgency.COPY) as upload:
             async for piece in answer.body:
                 await upload.write(piece)
             await upload.seal()

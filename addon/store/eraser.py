@@ -1,9 +1,9 @@
 """Erasing: documents that nothing needs any more lose their bytes in Telegram, then their row in the index.
 
-The message is deleted where it is young enough; else a placeholder takes the document's place. First all of that, then the row
-goes: a stop in between leaves a fenced document, which the next run tries again, and doing it twice does no harm. A placeholder is
-a message to Telegram's limits, so it is only put while more than half of a burst is left for clients; deletions are not counted
-there, and come at a pace that nobody feels.
+First Telegram is told whatever only they tell (`retelling.py`). Then the message is deleted where it is young enough; else a
+placeholder takes the document's place. At last the row goes: a stop in between leaves a fenced document, which the next run tries
+again, and doing it twice does no harm. A placeholder is a message to Telegram's limits, so it is only put while more than half of a
+burst is left for clients; deletions are not counted there, and come at a pace that nobody feels.
 
 Who reads an object that was replaced or deleted may be broken off by it: `grace_s` of the terms says how long he had.
 """
@@ -19,14 +19,15 @@ from dataclasses import dataclass
 from addon.store.erasing import DoomedDocument, ErasureIndex, ErasureTerms
 from addon.store.ports import Deleted, Documents, TelegramUnavailable
 from addon.store.records import Document
+from addon.store.retelling import Retelling
 
-# So many documents are fenced together; who waits for the index waits no longer than for that.
-BATCH = 32
+# So many documents are fenced together; before them the present states are told once, which may cost a message.
+BATCH = 100
 # Of them so many are erased at once, each of them this many seconds at least.
 AT_ONCE_MAX = 4
 PACE_S = 0.05
 # Nobody else begins with a document that was begun, for this long; a stopped process leaves it for as long.
-LEASE_S = 300.0
+LEASE_S = 600.0
 # What could not be erased rests for so long.
 REST_S = 600.0
 # A placeholder waits while so much of a burst or less is left for clients, and looks again after a pause.
@@ -62,17 +63,19 @@ class Eraser:
         index: ErasureIndex,
         documents: Documents,
         *,
+        retelling: Retelling,
         forget: Callable[[Collection[str]], Awaitable[None]],
         now_s: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self._index, self._documents, self._forget = index, documents, forget
+        self._index, self._documents = index, documents
+        self._retelling, self._forget = retelling, forget
         self._now_s, self._sleep = now_s, sleep
         self._blanking = asyncio.Lock()
 
     async def erase(self, terms: ErasureTerms, tell: Callable[[Erased], None]) -> None:
         """Erase all that the terms give, telling of each document. Cancelled, it leaves what it had begun for the next run.
-        Raises `IndexUnavailable`."""
+        Raises `IndexUnavailable`, and `TelegramUnavailable` where the present states cannot be told first."""
         while doomed := await self._index.begin_erasures(terms, now_s=self._now_s(), lease_s=LEASE_S, limit=BATCH):
             begun = {one.document.document_id for one in doomed}
 
@@ -81,7 +84,11 @@ class Eraser:
                 tell(erased)
 
             try:
-                await self._erase_batch(doomed, tell_of)
+                unreadable = await self._retelling.before_erasing(doomed)
+                for one in doomed:
+                    if reason := unreadable.get(one.document.document_id):
+                        await self._fail(one.document, reason, self._now_s() + REST_S, tell_of)
+                await self._erase_batch([one for one in doomed if one.document.document_id in begun], tell_of)
             finally:
                 for document_id in sorted(begun):
                     await self._index.put_off_erasure(document_id, until_s=self._now_s(), reason="")
@@ -105,13 +112,16 @@ class Eraser:
                 endings = [await self._erase_message(one) for one in (document, *doomed.copies)]
             except TelegramUnavailable as failure:
                 until_s = self._now_s() + max(REST_S, failure.retry_after_s)
-                await self._index.put_off_erasure(document.document_id, until_s=until_s, reason=str(failure))
-                tell(Erased(document, Ending.FAILED, str(failure)))
+                await self._fail(document, str(failure), until_s, tell)
                 return
             await self._forget({document.document_id})
             await self._index.end_erasure(document.document_id, now_s=self._now_s())
             tell(Erased(document, endings[0]))
             await self._sleep(PACE_S)
+
+    async def _fail(self, document: Document, reason: str, until_s: float, tell: Callable[[Erased], None]) -> None:
+        await self._index.put_off_erasure(document.document_id, until_s=until_s, reason=reason)
+        tell(Erased(document, Ending.FAILED, reason))
 
     async def _erase_message(self, document: Document) -> Ending:
         """Raises `TelegramUnavailable`."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from addon.store.migration import NOTHING, Amount
-from addon.store.records import Document
+from addon.store.records import Document, Move
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +46,42 @@ class PartlyDeadDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveExtent:
+    """`length` bytes at `offset` of a document that belong to an object, or to a part of an upload for that key. `block_sha256s` as
+    in `Extent`."""
+
+    bucket: str
+    key: str
+    offset: int
+    length: int
+    block_sha256s: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ToldKey:
+    """A state that a document tells: it is in force while the key's generation is this one, or the key is gone."""
+
+    bucket: str
+    key: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class ErasurePlan:
     """What would be erased under some terms, and what stays and why; documents and their bytes.
 
-    `erasable` goes. `too_young` may still be read, or belong to an upload that is under way; `for_snapshots` is needed by a
-    snapshot; `failed` could not be erased and rests. `partly_dead` documents hold `dead_bytes` that belong to nothing any more, and
-    `live_bytes` that would have to be moved first.
+    `erasable` goes. `too_young` may still be read, or belong to an upload that is under way; `in_packs` is as young as a pack of
+    which not everything is committed or given up; `for_snapshots` is needed by a snapshot; `failed` could not be erased and rests;
+    `for_states` have no object's bytes, but tell states of keys, so that a lost index can be made again. `partly_dead` documents
+    hold `dead_bytes` that belong to nothing any more, and `live_bytes` that would have to be moved first.
     """
 
     erasable: Amount = NOTHING
     too_young: Amount = NOTHING
+    in_packs: Amount = NOTHING
     for_snapshots: Amount = NOTHING
     failed: Amount = NOTHING
+    for_states: Amount = NOTHING
     partly_dead: Amount = NOTHING
     dead_bytes: int = 0
     live_bytes: int = 0
@@ -95,3 +119,21 @@ class ErasureIndex(Protocol):
 
     async def partly_dead(self, *, share_min: float, after: str, limit: int) -> Sequence[PartlyDeadDocument]:
         """Documents in use of whose bytes at least this share belongs to nothing any more, in the order of their ids."""
+
+    async def live_extents(self, document_id: str) -> Sequence[LiveExtent]:
+        """What objects and parts have of a document, in the order of their offsets."""
+
+    async def relocate(self, moves: Sequence[Move]) -> int:
+        """See `ports.Index`."""
+
+    async def in_force(self, told: Sequence[ToldKey]) -> int:
+        """How many of these states are in force."""
+
+    async def untell(self, told: Sequence[ToldKey]) -> int:
+        """Those of these states that are in force are to be told again: the document that told them goes. Returns how many."""
+
+    async def states_documents(self) -> Sequence[Document]:
+        """Garbage that never had an object's bytes and tells states, the oldest first."""
+
+    async def doom(self, document_ids: Sequence[str]) -> None:
+        """Such documents are to be erased: what they tell is told anew elsewhere first."""

@@ -11,9 +11,11 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 
-from addon.store.eraser import Ending, Erased, Eraser
+from addon.store.eraser import Ending, Erased
 from addon.store.erasing import ErasureIndex, ErasureTerms
+from addon.store.garbage import DEAD_SHARE, GarbageCollection, GarbageTerms
 from addon.store.ports import StoreError
+from addon.store.rewriter import Rewritten
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +41,13 @@ LAST_READERS_S = 600.0
 ERASED_KEPT_S = 7 * 86400.0
 
 
-def terms_of(when: When, *, now_s: float, snapshot_keep_s: float) -> ErasureTerms:
+def terms_of(when: When, *, now_s: float, snapshot_keep_s: float) -> GarbageTerms:
     """What may be erased at this moment. `PROMPT` does not wait for snapshots: what was erased is not needed to recover the newest
     state, which Telegram is told first."""
     if when is When.PROMPT:
-        return ErasureTerms(grace_s=PROMPT_GRACE_S, kept_since_s=None)
-    return ErasureTerms(grace_s=LAZY_GRACE_S, kept_since_s=now_s - snapshot_keep_s)
+        return GarbageTerms(ErasureTerms(grace_s=PROMPT_GRACE_S, kept_since_s=None), dead_share=0.0)
+    kept_since_s = now_s - snapshot_keep_s
+    return GarbageTerms(ErasureTerms(grace_s=LAZY_GRACE_S, kept_since_s=kept_since_s), dead_share=DEAD_SHARE)
 
 
 class ErasingTask:
@@ -53,7 +56,7 @@ class ErasingTask:
     def __init__(
         self,
         index: ErasureIndex,
-        eraser: Eraser,
+        garbage: GarbageCollection,
         when: When,
         *,
         snapshot_keep_s: float,
@@ -61,7 +64,7 @@ class ErasingTask:
         now_s: Callable[[], float],
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self._index, self._eraser, self._when = index, eraser, when
+        self._index, self._garbage, self._when = index, garbage, when
         self._snapshot_keep_s, self._forget = snapshot_keep_s, forget
         self._now_s, self._sleep = now_s, sleep
         self._tasks: list[asyncio.Task[None]] = []
@@ -91,8 +94,15 @@ class ErasingTask:
             if erased.ending is Ending.FAILED:
                 logger.warning("document %s is not erased yet: %s", erased.document.document_id, erased.reason)
 
+        def tell_rewritten(rewritten: Rewritten) -> None:
+            document_id = rewritten.document.document_id
+            if rewritten.reason:
+                logger.warning("document %s keeps its dead bytes: %s", document_id, rewritten.reason)
+            else:
+                logger.info("%d live bytes of document %s were moved", rewritten.moved_bytes, document_id)
+
         terms = terms_of(self._when, now_s=self._now_s(), snapshot_keep_s=self._snapshot_keep_s)
-        await self._eraser.erase(terms, tell)
+        await self._garbage.run(terms, tell_rewritten, tell)
         if endings:
             told = ", ".join(f"{count} {ending.value}" for ending, count in endings.items())
             logger.info("garbage documents were erased: %s", told)

@@ -180,7 +180,8 @@ class Index(Protocol):
 
     async def put_part(self, upload_id: str, part: NewPart, *, source: ObjectRecord | None = None) -> None:
         """Remember a part; one of the same number is replaced, and its documents become garbage. A part that is made of `source`
-        has some of its documents. Raises `UploadGone`, and `SourceChanged` where `source` is no longer the current object."""
+        has some of its documents. Raises `UploadGone`, and `SourceChanged` where `source` is no longer the current object, or its
+        bytes were moved to other documents."""
 
     async def parts(self, upload_id: str, *, after: int, limit: int) -> Sequence[PartFacts]:
         """Up to `limit` parts with numbers above `after`, in ascending order. Raises `UploadGone`."""
@@ -231,6 +232,9 @@ class Index(Protocol):
         them into use. So a crash between the two leaves a known orphan, not an unknown one. They are not erased for `used_within_s`
         seconds; of one that is known as garbage already the earlier end counts."""
 
+    async def give_up(self, extents: Sequence[Extent], *, now_s: float) -> None:
+        """Telegram has these bytes, and nobody will use them: their documents are garbage where nothing else is in them."""
+
     async def update_file_id(self, document_id: str, *, bot_id: int, file_id: str) -> None:
         """Remember a file_id that was won again; those of other bots stay."""
 
@@ -240,7 +244,7 @@ class Index(Protocol):
         there were."""
 
     async def garbage(self, *, limit: int) -> Sequence[Document]:
-        """Documents without any extent, oldest first."""
+        """Documents in Telegram without any extent, oldest first; but not those that only ever told states of keys."""
 
     async def grant_anonymous_read(self, bucket: str, key: str, *, etag: str) -> None:
         """The origin served this object to an anonymous client: mark the copy that has this ETag, and a copy job of the key."""

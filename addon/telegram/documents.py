@@ -52,6 +52,7 @@ from addon.telegram.retries import Retries, Time
 from addon.telegram.scan import TelegramScan
 from addon.telegram.second_copies import TelegramCopies
 from addon.telegram.slots import Slots
+from addon.telegram.wide_reads import read_in_wide_pieces
 
 DOCUMENT_BYTES_MAX = 20_000_000  # getFile refuses more than 20 MiB; this is inside every reading of "20 MB".
 CAPTION_LENGTH_MAX = 1024
@@ -365,6 +366,7 @@ def file_name(document_id: str) -> str:
 
 
 def _transport(connections_max: int) -> httpx.AsyncHTTPTransport:
+    read_in_wide_pieces()
     # No proxy from the environment: it might be the very proxy that this runs in.
     limits = httpx.Limits(
         max_connections=connections_max, max_keepalive_connections=connections_max, keepalive_expiry=KEEP_ALIVE_S

@@ -156,6 +156,7 @@ async def test_nothing_younger_than_a_pack_under_way_goes(index: SqlIndex, clock
     clock.now_s += 1
     execute(tmp_path, "INSERT INTO packs_under_way VALUES (7, 'p', ?)", clock())
     await make_garbage(index, "d2")
+    assert (await index.erasure_plan(AT_ONCE, now_s=clock())).in_packs == Amount(1, 1000)
     assert await begun(index, clock) == ["d1"]
     execute(tmp_path, "DELETE FROM packs_under_way")
     assert await begun(index, clock) == ["d2"]

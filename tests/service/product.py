@@ -27,6 +27,7 @@ from addon.store.object_store import ObjectStore
 from addon.store.ports import Index
 from addon.store.records import CopyJob, CopyState, ObjectRecord, Tombstone
 from addon.store.sealing import MasterKeys
+from addon.telegram.documents import TelegramDocuments
 from tests.service.origin_relay import OriginRelay, origin_relay
 from tests.service.signing import UNSIGNED, Headers, Key, presign, sign
 from tests.standin_fixture import BOT_A, BOT_B, CHANNEL, running_standin
@@ -93,6 +94,14 @@ class Product:
     @property
     def store(self) -> ObjectStore:
         return self.gateway._store
+
+    @property
+    def telegram(self) -> TelegramDocuments:
+        """The documents behind all that stands in front of them."""
+        documents: Any = self.store._documents
+        while not isinstance(documents, TelegramDocuments):
+            documents = documents._documents
+        return documents
 
     @property
     def upload_slots(self) -> UploadSlots:
@@ -165,8 +174,8 @@ class Product:
         return await self.index.copy_jobs(bucket, states=list(CopyState), limit=100)
 
     def spooled(self) -> list[Path]:
-        """What lies in the spool folder."""
-        return list((self.folder / "spool").iterdir())
+        """The files in the spool folder."""
+        return [path for path in (self.folder / "spool").rglob("*") if path.is_file()]
 
     def documents_in_telegram(self) -> dict[str, int]:
         """Size by document_id, of what stands in the channel."""
@@ -222,8 +231,8 @@ def config_text(
     api_url: str,
     origin_port: int,
     *,
-    chats: str = f"[{CHANNEL}]",
     telegram: str = "",
+    chats: str = str(CHANNEL),
     store: str = "",
     encryption: str = "",
     copies: str = "",
@@ -256,7 +265,7 @@ secret_access_key = "{ORIGIN_KEY.secret}"
 [telegram]
 api_url = "{api_url}"
 bot_tokens = ["{BOT_A}", "{BOT_B}"]
-chat_ids = {chats}
+chat_ids = [{chats}]
 {telegram}
 [store]
 {store or "put_wait_s_max = 2.0"}

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from addon.telegram.client import BotApi, Timeouts
 from addon.telegram.downloads import SLOW_GRACE_S, bytes_to_skip, download
 from addon.telegram.errors import BotApiError, MalformedAnswer, NetworkFailure
+from addon.telegram.wide_reads import READ_BYTES, read_in_wide_pieces
 from tests.telegram.scripted_server import Handler, Request, answer, scripted_server
 
 CONTENT = random.Random(3).randbytes(3_000_000)
@@ -213,3 +214,17 @@ async def test_whether_ranges_are_honoured_is_told() -> None:
             async with aclosing(ranged) as pieces:
                 assert b"".join([piece async for piece in pieces]) == CONTENT[5:15]
     assert told == [False, True]
+
+
+async def test_pieces_are_as_wide_as_asyncio_reads_them() -> None:
+    """httpcore's constant still means what we take it for: without it there would be 46 pieces."""
+
+    async def handle(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(CONTENT))
+        await writer.drain()
+
+    read_in_wide_pieces()
+    async with bot_before(handle) as bot:
+        pieces = download(bot, "f", size=len(CONTENT), offset=0, length=len(CONTENT), clock=time.monotonic)
+        widest = max([len(piece) async for piece in pieces])
+    assert 64 * 1024 < widest <= READ_BYTES
