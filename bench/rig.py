@@ -58,12 +58,14 @@ def bare_mitmdump(folder: Path, *arguments: str, env: dict[str, str] | None = No
 
 
 @contextmanager
-def tgstore(folder: Path, origin: Origin, *, limits: str = "off") -> Iterator[tuple[Tgstore, Standin]]:
+def tgstore(
+    folder: Path, origin: Origin, *, limits: str = "off", ack: str = "telegram"
+) -> Iterator[tuple[Tgstore, Standin]]:
     """The product in reverse mode, and the stand-in behind it; anyone may read its bucket."""
     standin = Standin(folder, "--rate-limits", limits)
     bucket = Bucket(BUCKET, origin, anonymous_read=True)
     standin.start()
-    product = Tgstore(folder / "product", standin, [bucket], options=["-q"])
+    product = Tgstore(folder / "product", standin, [bucket], options=["-q"], ack=ack)
     try:
         product.start()
         yield product, standin
