@@ -168,7 +168,9 @@ class Reader:
         key = (block.extent.document.document_id, block.document_offset, block.length)
         if record.size <= self._admission.memory_object_bytes_max:
             self._memory.put(key, data)
-        if record.size <= self._admission.disk_object_bytes_max and block.sha256 is not None:
+        # What waits to be sent is on the disk already, and has another place when it was sent.
+        is_for_disk = block.sha256 is not None and not block.extent.document.is_spooled
+        if record.size <= self._admission.disk_object_bytes_max and is_for_disk:
             await asyncio.to_thread(self._disk.put, key, data)
 
 
