@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,9 +14,12 @@ from addon.config import Bucket, Config
 from addon.index.sql_index import open_index
 from addon.origin.client import S3Origin
 from addon.origin.probe import probe as probe_origin
+from addon.store.key_check import ADVICE, missing_keys, missing_text
+from addon.store.migration import Amount
 from addon.store.own_connections import OwnConnections
 from addon.store.ports import IndexUnavailable
 from addon.store.probe import ProbeResult
+from addon.store.sealing import MasterKeys
 from addon.telegram.probe import probe as probe_telegram
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -29,9 +32,12 @@ async def check_all(config: Config, *, telegram_writes: bool) -> list[ProbeResul
         [token.get_secret_value() for token in config.telegram.bot_tokens],
         config.telegram.chat_ids,
         writes=telegram_writes,
+        local=config.telegram.local,
     )
-    index_result, retired = await _check_index(config.index.url)
+    index_result, retired, amounts = await _check_index(config.index.url)
     results.append(index_result)
+    if config.encryption is not None or missing_keys(amounts, frozenset()):
+        results.append(_check_keys(config, amounts))
     results += [
         await asyncio.to_thread(_check_folder, "cache.dir", config.cache.dir),
         await asyncio.to_thread(_check_folder, "service.spool_dir", config.service.spool_dir),
@@ -45,20 +51,29 @@ async def check_all(config: Config, *, telegram_writes: bool) -> list[ProbeResul
     return results
 
 
-async def _check_index(url: str) -> tuple[ProbeResult, frozenset[str]]:
-    """The result, and the buckets whose origin is not to be asked. An index that does not answer knows of none: nothing that it
-    holds is served either."""
+async def _check_index(url: str) -> tuple[ProbeResult, frozenset[str], Mapping[str, Amount]]:
+    """The result, the buckets whose origin is not to be asked, and what is sealed under which keys. An index that does not answer
+    knows of none: nothing that it holds is served either."""
     try:
         index = await open_index(url)
         try:
             await index.check_writable()
-            retired = await index.retired_buckets()
+            retired, amounts = await index.retired_buckets(), await index.amounts_by_key()
         finally:
             await index.close()
     except IndexUnavailable as failure:
         advice = "make its folder writable, and look whether the disk is full"
-        return ProbeResult("index.url", False, str(failure), advice), frozenset()
-    return ProbeResult("index.url", True, "can be written"), retired
+        return ProbeResult("index.url", False, str(failure), advice), frozenset(), {}
+    return ProbeResult("index.url", True, "can be written"), retired, amounts
+
+
+def _check_keys(config: Config, amounts: Mapping[str, Amount]) -> ProbeResult:
+    keys = MasterKeys(*config.sealing_keys)
+    missing = missing_keys(amounts, keys.key_ids | config.lost_key_ids)
+    if missing:
+        return ProbeResult("encryption", False, missing_text(missing), ADVICE)
+    detail = "nothing new is encrypted" if keys.key_id is None else f"what is new is encrypted under key {keys.key_id}"
+    return ProbeResult("encryption", True, detail)
 
 
 def _check_folder(name: str, folder: Path) -> ProbeResult:

@@ -81,6 +81,19 @@ def status(
 
 
 @app.command()
+def drain(config: ConfigOption = None, as_json: JsonLinesOption = False) -> None:
+    """Wait until nothing waits on this machine's disk any more: all that was acknowledged is in Telegram then.
+
+    Needed with store.ack = "spool" only, before the machine or its disk goes. Where no proxy runs, the command sends what waits.
+    Exit status 1 if something that was acknowledged is lost.
+    """
+    from addon.commands.drain import drain as run_drain
+
+    is_whole = running.run(run_drain(running.settings(config), as_json=as_json))
+    raise typer.Exit(0 if is_whole else 1)
+
+
+@app.command()
 def migrate(
     bucket: BucketArgument,
     config: ConfigOption = None,
@@ -225,6 +238,91 @@ def export(
     raise typer.Exit(0 if is_clean else 1)
 
 
+@app.command()
+def gc(
+    config: ConfigOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be erased, and why the rest stays.")
+    ] = False,
+    keep_snapshots: Annotated[
+        bool, typer.Option("--keep-snapshots", help="Leave what snapshots of the index within their time need.")
+    ] = False,
+    as_json: JsonLinesOption = False,
+) -> None:
+    """Erase now, in Telegram, what was deleted and replaced: messages are deleted, those older than 48 hours get a placeholder.
+
+    Ctrl-C stops it, and running it again goes on. Exit status 1 where something could not be erased.
+    """
+    from addon.commands import gc as command
+
+    settings = running.settings(config)
+    order = command.GcOrder(dry_run=dry_run, keep_snapshots=keep_snapshots)
+    is_clean = running.run(command.gc(settings, order, as_json=as_json))
+    raise typer.Exit(0 if is_clean else 1)
+
+
+@app.command()
+def repair(
+    config: ConfigOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be restored.")] = False,
+    as_json: JsonLinesOption = False,
+) -> None:
+    """Restore what documents lost with a chat: their second copy, and an address in a chat that works.
+
+    Nothing is uploaded. It can be stopped and run again, and beside a running proxy it leaves it half of a burst of messages. Exit
+    status 1 where a document could not be restored.
+    """
+    from addon.commands import repair as command
+
+    is_clean = running.run(command.repair(running.settings(config), dry_run=dry_run, as_json=as_json))
+    raise typer.Exit(0 if is_clean else 1)
+
+
+@app.command()
+def snapshot(
+    config: ConfigOption = None,
+    accept_shrunken: Annotated[
+        bool,
+        typer.Option(
+            "--accept-shrunken",
+            help="Pin it although the one that is pinned has far more objects, or belongs to another index.",
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Save the index in Telegram now: a copy of it is sent, and pinned in each chat.
+
+    A running proxy does it by itself, every store.snapshot_interval_s. Exit status 1 where the copy was sent but not pinned.
+    """
+    from addon.commands.snapshot import take_snapshot
+
+    is_pinned = running.run(take_snapshot(running.settings(config), accept=accept_shrunken, as_json=as_json))
+    raise typer.Exit(0 if is_pinned else 1)
+
+
+@app.command()
+def recover(
+    config: ConfigOption = None,
+    from_messages: Annotated[
+        bool, typer.Option("--from-messages", help="Make nothing of saved indexes; read every message.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what there is, and how long it would take.")
+    ] = False,
+    as_json: JsonLinesOption = False,
+) -> None:
+    """Make the index again from nothing but the chats: from the newest saved one, and every message that it does not know.
+
+    Only where there is no index, or an empty one; the proxy must not run. Ctrl-C stops it, and running it again goes on. Exit
+    status 1 where something could not be read or is lost.
+    """
+    from addon.commands.recover import recover as run_recover
+
+    settings = running.settings(config)
+    work = run_recover(settings, with_snapshots=not from_messages, dry_run=dry_run, as_json=as_json)
+    raise typer.Exit(0 if running.run(work) else 1)
+
+
 @import_app.command("d1")
 def import_d1(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A SQLite file, or the dump of wrangler d1 export.")],
@@ -274,6 +372,26 @@ def import_d1(
         concurrency=concurrency,
     )
     running.run(run_import(running.settings(config), file, columns, wish, as_json=as_json))
+
+
+@app.command("new-key")
+def new_key() -> None:
+    """Print a new key for the settings' [encryption]: 32 random bytes as base64."""
+    from addon.commands.sealing import show_new_key
+
+    show_new_key()
+
+
+@app.command()
+def unseal(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An encrypted document, as Telegram gives it.")],
+    into: Annotated[Path, typer.Argument(metavar="INTO", help="The new file that gets its content.")],
+    config: ConfigOption = None,
+) -> None:
+    """Decrypt a document that was downloaded by hand, with the keys of the settings."""
+    from addon.commands import sealing as command
+
+    command.unseal(running.settings(config), file, into)
 
 
 def _line(result: ProbeResult) -> str:

@@ -48,14 +48,17 @@ from addon.service.tags import TagHandlers
 from addon.service.upload_listing import UploadListing
 from addon.service.upload_slots import UploadSlots
 from addon.service.write_through import WriteThrough
-from addon.storage import copy_limits, open_storage
+from addon.storage import Storage, copy_limits, garbage_collection, open_storage, snapshots_of
 from addon.store.copier import Copier
+from addon.store.copy_keeper import CopyKeeper
+from addon.store.erasing_task import ErasingTask, When
 from addon.store.expiry import UploadExpiry
 from addon.store.freshness import Freshness
 from addon.store.object_store import ObjectStore
 from addon.store.policies import BucketPolicies, Mode, Policy, Writes
 from addon.store.ports import Origin
 from addon.store.retirement import Retirements
+from addon.store.snapshot_keeper import SnapshotKeeper
 
 logger = logging.getLogger(__name__)
 
@@ -91,13 +94,51 @@ async def compose(config: Config) -> Gateway:
         expiry = UploadExpiry(store, expire_after_s=config.multipart.expire_after_s)
         expiry.start()
         stack.push_async_callback(expiry.stop)
+        if config.store.copies > 1:
+            copies = _copy_keeper(config, storage)
+            copies.start()
+            stack.push_async_callback(copies.stop)
+        erasing = _erasing(config, storage)
+        erasing.start()
+        stack.push_async_callback(erasing.stop)
         copier.start()
         stack.push_async_callback(copier.stop)
+        storage.spool.start()
+        saving = config.store
+        keeper = SnapshotKeeper(
+            snapshots_of(config, storage),
+            interval_s=saving.snapshot_interval_s,
+            changes_max=saving.snapshot_changes_max,
+        )
+        keeper.start()
+        stack.push_async_callback(keeper.stop)
         startup_check = asyncio.create_task(_report_failures(config))
         stack.callback(startup_check.cancel)
         everything = stack.pop_all()
     gateway.on_stop(everything.aclose)
     return gateway
+
+
+def _copy_keeper(config: Config, storage: Storage) -> CopyKeeper:
+    return CopyKeeper(
+        storage.index,
+        storage.copying,
+        storage.copying.lacks_copies,
+        wanted=config.store.copies,
+        burst_share_left=storage.documents.burst_share_left,
+    )
+
+
+def _erasing(config: Config, storage: Storage) -> ErasingTask:
+    store = storage.store
+    return ErasingTask(
+        storage.index,
+        garbage_collection(storage, store.forget_documents),
+        When(config.store.erase),
+        snapshot_keep_s=config.store.snapshot_keep_s,
+        forget=store.forget_documents,
+        now_s=store.now_s,
+    )
 
 
 async def read_status(config: Config, buckets: Sequence[str]) -> str:

@@ -6,6 +6,8 @@
                                   (each with the entries of the page), and their ratio; BENCH_RGW_FRONTEND=tcp_nodelay=1
                                   makes the origin as quick as it can be
     python -m bench complete      CompleteMultipartUpload over the number of parts
+    python -m bench sealing       what encryption costs; BENCH_SEALING_MIB=1024 for an object of a gibibyte
+    python -m bench recovery      the index made again from the chat alone; BENCH_RECOVERY_OBJECTS=1000 makes a quick try
 
 They need `wrk` (Debian package wrk) for the request rates; `listing` needs Ceph RGW (scripts/setup-lab.sh) with python3-rados,
 and about 4 GB of memory. What is missing is said. Nothing here is a test: no limit is asserted, the figures are printed and

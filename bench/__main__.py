@@ -16,6 +16,8 @@ import httpx
 from bench import rig
 from bench.complete import complete
 from bench.listing import listing
+from bench.recovery import recovery
+from bench.sealing import sealing
 from tests.end_to_end.lab.clients import s3_client
 from tests.end_to_end.lab.standin import BOT_TOKENS, CHAT_IDS
 
@@ -130,7 +132,8 @@ def memory(folder: Path) -> None:
 
 
 BENCHMARKS = {
-    "memory": memory, "hot": hot, "miss": miss, "put": put, "listing": listing, "complete": complete,
+    "memory": memory, "hot": hot, "miss": miss, "put": put, "listing": listing, "complete": complete, "sealing": sealing,
+    "recovery": recovery,
 }  # fmt: skip
 
 

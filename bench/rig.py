@@ -58,12 +58,16 @@ def bare_mitmdump(folder: Path, *arguments: str, env: dict[str, str] | None = No
 
 
 @contextmanager
-def tgstore(folder: Path, origin: Origin, *, limits: str = "off") -> Iterator[tuple[Tgstore, Standin]]:
-    """The product in reverse mode, and the stand-in behind it; anyone may read its bucket."""
-    standin = Standin(folder, "--rate-limits", limits)
+def tgstore(
+    folder: Path, origin: Origin, *, limits: str = "off", stand_in: Sequence[str] = (), settings: str = ""
+) -> Iterator[tuple[Tgstore, Standin]]:
+    """The product in reverse mode, with more `settings`, and the stand-in behind it; anyone may read its bucket."""
+    folder.mkdir(exist_ok=True)
+    standin = Standin(folder, "--rate-limits", limits, *stand_in)
     bucket = Bucket(BUCKET, origin, anonymous_read=True)
     standin.start()
     product = Tgstore(folder / "product", standin, [bucket], options=["-q"])
+    product.config.write_text(product.config.read_text() + settings)
     try:
         product.start()
         yield product, standin

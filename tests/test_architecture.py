@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 ONLY_IN: dict[str, set[str]] = {
     "mitmproxy": {"proxy", "tgstore"},
     "httpx": {"telegram", "origin"},
-    "httpcore": {"origin"},
+    "httpcore": {"origin", "telegram"},
     "sqlalchemy": {"index"},
     "alembic": {"index"},
     "botocore": {"origin"},
@@ -45,6 +45,7 @@ ONLY_IN: dict[str, set[str]] = {
     "typer": {"cli", "commands"},
     "rich": {"cli", "commands"},
     "pydantic": {"config"},
+    "cryptography": {"store"},
 }
 
 # Pure parts: no I/O and no clock.

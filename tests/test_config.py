@@ -180,7 +180,11 @@ WRONG = [
     ),
     ("[telegram]", "[telegram]\napi_url = 'http://u:p@h'", 'telegram.api_url = "http://***@h": expected a URL'),
     ("[telegram]", "[telegramm]\na = 1\n[telegram]", "telegramm: there is no such key; did you mean telegram?"),
-    ("[telegram]", "[logging]\n[telegram]", "logging: there is no such key; expected one of telegram, store, index"),
+    (
+        "[telegram]",
+        "[logging]\n[telegram]",
+        "logging: there is no such key; expected one of telegram, store, encryption",
+    ),
     ("[telegram]", "cache = 5\n[telegram]", "cache = 5: expected a table"),
     ("[telegram]", "cache = 'text'\n[telegram]", "cache = text: expected a table"),
     (
@@ -583,3 +587,25 @@ def test_how_long_an_upload_in_parts_may_take(tmp_path: Path, written: str, is_r
         assert load(tmp_path, text).multipart.expire_after_s == float(written)
     else:
         assert problems(tmp_path, text)[0].startswith("multipart.expire_after_s = ")
+
+
+@pytest.mark.parametrize(
+    ("telegram", "store", "key"),
+    [
+        ("", "", ""),
+        ("local = true\ndocument_bytes_max = '2000MB'", "", ""),
+        ("local = true\ndocument_bytes_max = '2000MB'", "pack_bytes_max = '100MB'", ""),
+        ("document_bytes_max = 8_000_000", "pack_bytes_max = 8_000_000", ""),
+        ("document_bytes_max = 20_000_001", "", "telegram.document_bytes_max"),
+        ("local = true\ndocument_bytes_max = 2_000_000_001", "", "telegram.document_bytes_max"),
+        ("document_bytes_max = 1_000_000", "", "telegram.document_bytes_max"),
+        ("document_bytes_max = 8_000_000", "", "store.pack_bytes_max"),
+        ("local = true", "pack_bytes_max = '21MB'", "store.pack_bytes_max"),
+    ],
+)
+def test_how_large_a_document_may_be(tmp_path: Path, telegram: str, store: str, key: str) -> None:
+    text = MINIMAL.replace("[telegram]", f"[store]\n{store}\n[telegram]\n{telegram}")
+    if not key:
+        assert load(tmp_path, text).store.pack_bytes_max <= load(tmp_path, text).telegram.document_bytes_max
+    else:
+        assert problems(tmp_path, text)[0].startswith(f"{key} = ")

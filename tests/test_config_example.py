@@ -18,6 +18,7 @@ from addon.config import (
     Copies,
     Cors,
     Credential,
+    Encryption,
     Index,
     Multipart,
     Origin,
@@ -29,14 +30,15 @@ from addon.config import (
 from addon.config.models import Config
 
 EXAMPLE = Path(__file__).parents[1] / "config.example.toml"
-SECRET_NAMES = {"IMAGES_SECRET_ACCESS_KEY": "a-secret"}
+SECRET_NAMES = {"IMAGES_SECRET_ACCESS_KEY": "a-secret", "TGSTORE_ENCRYPTION_KEY": "00" * 32}
 COMMENTED_OUT = re.compile(r"^#(?=[a-z_]+ = )", re.MULTILINE)
 # A table that has no default: to have one means something.
-ONLY_AN_EXAMPLE = re.compile(r"^# (?=\[\[|[a-z_]+ = )", re.MULTILINE)
-OPTIONAL_TABLES = {"cors": "buckets"}
+ONLY_AN_EXAMPLE = re.compile(r"^# (?=\[|[a-z_]+ = )", re.MULTILINE)
+OPTIONAL_TABLES = {"cors": "buckets", "encryption": ""}
 MODELS: dict[str, type[BaseModel]] = {
     "telegram": Telegram,
     "store": Store,
+    "encryption": Encryption,
     "index": Index,
     "cache": Cache,
     "service": Service,
@@ -52,6 +54,7 @@ MODELS: dict[str, type[BaseModel]] = {
 def with_secrets(folder: Path, text: str) -> Path:
     (folder / "secrets").mkdir()
     (folder / "secrets" / "origin_secret_access_key").write_text("another-secret\n")
+    (folder / "secrets" / "former_encryption_key").write_text("E" * 42 + "A=\n")
     path = folder / "config.toml"
     path.write_text(text)
     return path
@@ -81,7 +84,10 @@ def test_it_loads_as_it_stands_and_with_everything_that_is_commented_out(tmp_pat
 
 def test_the_tables_that_are_only_examples_load(tmp_path: Path) -> None:
     path = with_secrets(tmp_path, ONLY_AN_EXAMPLE.sub("", EXAMPLE.read_text()))
-    rules = load_config(path, SECRET_NAMES).buckets[0].cors
+    config = load_config(path, SECRET_NAMES)
+    key, (former,) = config.sealing_keys
+    assert key == bytes(32) != former
+    rules = config.buckets[0].cors
     assert rules is not None
     assert rules[0].allowed_origins == ("https://www.example.com", "https://*.example.net")
     assert rules[0].max_age_s == 3000

@@ -136,7 +136,7 @@ async def _take_all(storage: Storage, links: ImportList, wish: ImportWish, repor
     importer = Importer(
         index=storage.index,
         documents=storage.documents,
-        known_files=storage.documents.known_files,
+        known_files=storage.known_files,
         origins={name: origin for name, origin in storage.origins.items() if name not in retired},
         wish=wish,
         now_s=storage.store.now_s,

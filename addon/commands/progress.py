@@ -48,6 +48,7 @@ class Snapshot:
     objects_per_s: float
     bytes_per_s: float
     time_left_s: float | None
+    noun: str = "objects"
 
     def as_json(self) -> Mapping[str, Any]:
         """For machines: sizes in bytes, times in seconds."""
@@ -72,9 +73,9 @@ class Snapshot:
             objects = f"{objects}/{self.expected.objects}"
             size = f"{size} of {size_text(self.expected.size)}" if self.expected.size else size
         parts = [
-            f"{self.what}: {objects} objects",
+            f"{self.what}: {objects} {self.noun}",
             size,
-            f"{self.objects_per_s:.1f} objects/s, {size_text(self.bytes_per_s)}/s",
+            f"{self.objects_per_s:.1f} {self.noun}/s, {size_text(self.bytes_per_s)}/s",
             "time left unknown" if self.time_left_s is None else f"{duration_text(self.time_left_s)} left",
             f"{self.failed} failed",
         ]
@@ -91,8 +92,8 @@ class Snapshot:
 class Progress:
     """What a command has done so far, and its display. Use it on one event loop.
 
-    `interval_s` (else the one that suits the form) and the clock `now_s` are arguments, so that a test need not wait; `out` is
-    where people read.
+    `noun` is what is counted, for people. `interval_s` (else the one that suits the form) and the clock `now_s` are arguments, so
+    that a test need not wait; `out` is where people read.
     """
 
     def __init__(
@@ -101,11 +102,12 @@ class Progress:
         *,
         expected: Amount | None,
         as_json: bool,
+        noun: str = "objects",
         interval_s: float | None = None,
         now_s: Callable[[], float] = time.monotonic,
         out: Console = console,
     ) -> None:
-        self.what, self.expected = what, expected
+        self.what, self.expected, self._noun = what, expected, noun
         self._as_json, self._out, self._now_s = as_json, out, now_s
         self._is_live = out.is_terminal and not as_json
         self._interval_s = interval_s or (LIVE_INTERVAL_S if self._is_live else LINE_INTERVAL_S)
@@ -146,6 +148,7 @@ class Progress:
             time_left_s=time_left_s(
                 Amount(self._objects, self._size), self.expected, objects_per_s=objects_per_s, bytes_per_s=bytes_per_s
             ),
+            noun=self._noun,
         )
 
     @contextlib.asynccontextmanager

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from addon.commands.output import console, duration_text, printable, say, say_json, size_text
+from addon.commands.saved_status import saved_json, saved_line, saved_of
+from addon.commands.telegram_status import telegram_status
 from addon.config import Config
 from addon.index.sql_index import open_index
+from addon.storage import spool_folder
 from addon.store.bucket_status import BucketStatus, bucket_status, obstacles
 from addon.store.migration import Amount
+from addon.store.spool import SpoolStatus, spool_status
 
 UNFINISHED_NAMED_MAX = 20
 
@@ -27,13 +31,25 @@ async def show_status(
                 await bucket_status(index, index, name, has_origin=has_origin[name], named_max=named_max)
                 for name in buckets
             ]
-            orphans = await index.orphans()
+            orphans, by_key = await index.orphans(), await index.amounts_by_key()
+            spool = await spool_status(index, spool_folder(config))
+            telegram = await telegram_status(config, index)
+            saved = saved_of(await index.snapshots())
             if as_json:
-                say_json({"buckets": [status.as_json() for status in found], "orphans": orphans_json(orphans)})
+                told = {"buckets": [status.as_json() for status in found], "orphans": documents_json(orphans)}
+                told["by_key"] = {key_id: documents_json(amount) for key_id, amount in by_key.items()}
+                told["telegram"] = telegram.as_json()
+                say_json({**told, "snapshot": saved_json(saved), "spool": spool.as_json()})
             else:
                 if watch_s is not None and console.is_terminal:
                     console.clear()
-                for line in lines_of(found, orphans, now_s=time.time()):
+                now_s = time.time()
+                for line in [
+                    *lines_of(found, spool, orphans, now_s=now_s),
+                    *lines_of_keys(by_key),
+                    saved_line(saved, now_s=now_s),
+                    *telegram.lines(),
+                ]:
                     say(line)
             if watch_s is None:
                 return
@@ -48,22 +64,51 @@ async def status_text(config: Config, buckets: Sequence[str]) -> str:
     try:
         has_origin = {bucket.name: bucket.origin is not None for bucket in config.buckets}
         found = [await bucket_status(index, index, name, has_origin=has_origin[name]) for name in buckets]
-        return "\n".join(lines_of(found, await index.orphans(), now_s=time.time()))
+        spool = await spool_status(index, spool_folder(config))
+        lines = lines_of(found, spool, await index.orphans(), now_s=time.time())
+        saved = saved_line(saved_of(await index.snapshots()), now_s=time.time())
+        telegram = await telegram_status(config, index)
+        return "\n".join([*lines, *lines_of_keys(await index.amounts_by_key()), saved, *telegram.lines()])
     finally:
         await index.close()
 
 
-def orphans_json(orphans: Amount) -> dict[str, int]:
-    """Documents that nothing uses, for machines."""
-    return {"documents": orphans.objects, "size": orphans.size}
+def documents_json(amount: Amount) -> dict[str, int]:
+    """An amount of documents, for machines."""
+    return {"documents": amount.objects, "size": amount.size}
 
 
-def lines_of(found: Sequence[BucketStatus], orphans: Amount, *, now_s: float) -> list[str]:
+def lines_of(found: Sequence[BucketStatus], spool: SpoolStatus, orphans: Amount, *, now_s: float) -> list[str]:
     """The same for people."""
     lines: list[str] = []
     for status in found:
         lines += [*_lines_of_bucket(status, now_s), ""]
+    lines += spool_lines(spool, now_s=now_s)
     lines.append(f"documents that nothing uses: {_amount(orphans)}")
+    return lines
+
+
+def lines_of_keys(by_key: Mapping[str, Amount]) -> list[str]:
+    """How much is encrypted, for people; nothing where nothing is."""
+    if not any(by_key):
+        return []
+    return [
+        f"documents {f'encrypted under key {key_id}' if key_id else 'not encrypted'}: {_amount(amount)}"
+        for key_id, amount in sorted(by_key.items())
+    ]
+
+
+def spool_lines(spool: SpoolStatus, *, now_s: float) -> list[str]:
+    """What waits on this machine's disk to be sent, for people."""
+    backlog = spool.backlog
+    if backlog.oldest_at_s is None:
+        return ["documents on this disk that wait to be sent: none"]
+    waiting = f"{_amount(Amount(backlog.documents, backlog.size))}, the oldest since {_ago(backlog.oldest_at_s, now_s)}"
+    lines = [f"documents on this disk that wait to be sent: {waiting}"]
+    if spool.lost:
+        lines.append(
+            f"  {len(spool.lost)} of them are NOT on this disk, although they were acknowledged: they are lost"
+        )
     return lines
 
 

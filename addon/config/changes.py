@@ -16,6 +16,10 @@ def needing_restart(running: Config, found: Config) -> Iterator[str]:
         if section == "buckets":
             continue
         before, after = getattr(running, section), getattr(found, section)
+        if before is None or after is None:
+            if before is not after:
+                yield section
+            continue
         for key in type(before).model_fields:
             if getattr(before, key) != getattr(after, key):
                 yield f"{section}.{key}"

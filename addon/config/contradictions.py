@@ -9,12 +9,12 @@ from pydantic import SecretStr
 
 from addon.config.models import Config, Origin
 from addon.config.problems import quoted
-from addon.config.values import host
+from addon.config.values import host, sealing_key
 
 # The Bot API gives back at most 20 MiB of a document, a local server takes 2000 MB (https://core.telegram.org/bots/api#sending-files).
 DOCUMENT_BYTES_MAX = 20_000_000
 LOCAL_DOCUMENT_BYTES_MAX = 2_000_000_000
-PACK_BYTES_MIN = 2 << 20
+DOCUMENT_BYTES_MIN = PACK_BYTES_MIN = 2 << 20
 
 
 def contradictions(config: Config) -> Iterator[tuple[str, str, str]]:
@@ -24,6 +24,7 @@ def contradictions(config: Config) -> Iterator[tuple[str, str, str]]:
         shown = str(config.copies.retry_delay_s_min)
         yield "copies.retry_delay_s_min", shown, "expected no more than copies.retry_delay_s_max"
     yield from _of_the_store(config)
+    yield from _of_the_encryption(config)
     yield from _repeated_names(config)
     yield from _repeated_access_keys(config)
     for number, bucket in enumerate(config.buckets):
@@ -43,9 +44,29 @@ def _of_the_store(config: Config) -> Iterator[tuple[str, str, str]]:
     if store.copies > chats:
         yield "store.copies", str(store.copies), f"expected no more than there are telegram.chat_ids ({chats})"
     most = LOCAL_DOCUMENT_BYTES_MAX if config.telegram.local else DOCUMENT_BYTES_MAX
-    if not PACK_BYTES_MIN <= store.pack_bytes_max <= most:
-        expected = f"expected {PACK_BYTES_MIN} … {most} bytes, which a document may have"
+    document_bytes_max = config.telegram.document_bytes_max
+    if not DOCUMENT_BYTES_MIN <= document_bytes_max <= most:
+        expected = f"expected {DOCUMENT_BYTES_MIN} … {most} bytes, which a document may have"
+        yield "telegram.document_bytes_max", str(document_bytes_max), expected
+    elif not PACK_BYTES_MIN <= store.pack_bytes_max <= document_bytes_max:
+        expected = f"expected {PACK_BYTES_MIN} … {document_bytes_max} bytes, which a document may have"
         yield "store.pack_bytes_max", str(store.pack_bytes_max), expected
+    if store.ack == "spool" and store.spool_bytes_max < 2 * most:
+        expected = f'expected {2 * most} bytes at least, two whole documents, while store.ack is "spool"'
+        yield "store.spool_bytes_max", str(store.spool_bytes_max), expected
+
+
+def _of_the_encryption(config: Config) -> Iterator[tuple[str, str, str]]:
+    encryption = config.encryption
+    if encryption is None:
+        return
+    if encryption.key is None and not encryption.former_keys and not encryption.lost_key_ids:
+        yield "encryption.key", "", "this key is missing: expected it, or no [encryption] at all"
+    seen: dict[bytes, str] = {} if encryption.key is None else {sealing_key(encryption.key): "encryption.key"}
+    for number, former in enumerate(encryption.former_keys):
+        first = seen.setdefault(sealing_key(former), name := f"encryption.former_keys[{number}]")
+        if first != name:
+            yield name, "***", f"expected another key than {first}"
 
 
 def _repeated_bots(config: Config) -> Iterator[tuple[str, str, str]]:

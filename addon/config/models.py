@@ -20,14 +20,17 @@ from addon.config.values import (
     HeaderName,
     Hosts,
     IndexUrl,
+    KeyId,
     LoopbackHost,
     OriginBucketName,
     PositiveSeconds,
     Region,
+    SealingKey,
     SecondsOrNever,
     Secret,
     distinct,
     not_empty,
+    sealing_key,
 )
 
 
@@ -41,7 +44,8 @@ class Section(BaseModel):
 
 class Telegram(Section):
     """The bots and chats that keep the documents. `channel_messages_per_min_max` is Telegram's limit for a bot in a channel or
-    group; `local` says that `api_url` is a Bot API server of one's own, started with `--local`."""
+    group; `local` says that `api_url` is a Bot API server of one's own, started with `--local`. A document gets at most
+    `document_bytes_max` bytes."""
 
     api_url: ApiUrl = "https://api.telegram.org"
     bot_tokens: Annotated[tuple[BotToken, ...], Field(strict=False), AfterValidator(not_empty)]
@@ -52,6 +56,7 @@ class Telegram(Section):
         AfterValidator(distinct),
     ]
     local: bool = False
+    document_bytes_max: Bytes = 20_000_000
     channel_messages_per_min_max: Annotated[int, Field(ge=2, le=60_000)] = 20
 
 
@@ -69,6 +74,15 @@ class Store(Section):
     snapshot_interval_s: SecondsOrNever = 3600.0
     snapshot_changes_max: Annotated[int, Field(ge=1, le=10**9)] = 10_000
     snapshot_keep_s: PositiveSeconds = 7 * 86400.0
+
+
+class Encryption(Section):
+    """What lies in Telegram is sealed: `key` seals what is new (None: nothing is), and it and `former_keys` open what is there.
+    `lost_key_ids` names keys that nobody has any more, so that what is sealed under them is given up."""
+
+    key: SealingKey | None = None
+    former_keys: Annotated[tuple[SealingKey, ...], Field(strict=False, max_length=100)] = ()
+    lost_key_ids: Annotated[tuple[KeyId, ...], Field(strict=False, max_length=100), AfterValidator(distinct)] = ()
 
 
 class Index(Section):
@@ -163,9 +177,22 @@ class Config(Section):
 
     telegram: Telegram
     store: Store
+    encryption: Encryption | None = None
     index: Index
     cache: Cache
     service: Service
     copies: Copies
     multipart: Multipart
     buckets: Annotated[tuple[Bucket, ...], Field(strict=False), AfterValidator(not_empty)]
+
+    @property
+    def sealing_keys(self) -> tuple[bytes | None, tuple[bytes, ...]]:
+        """The key that seals what is new, and the former ones."""
+        settings = self.encryption or Encryption()
+        key = sealing_key(settings.key) if settings.key is not None else None
+        return key, tuple(sealing_key(former) for former in settings.former_keys)
+
+    @property
+    def lost_key_ids(self) -> frozenset[str]:
+        """The ids of keys that nobody has any more."""
+        return frozenset(self.encryption.lost_key_ids) if self.encryption is not None else frozenset()

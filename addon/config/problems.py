@@ -18,21 +18,25 @@ from addon.config.models import (
     Copies,
     Cors,
     Credential,
+    Encryption,
     Index,
     Multipart,
     Origin,
     Section,
     Service,
+    Store,
     Telegram,
 )
 
 BOT_TOKENS_VARIABLE = "TGSTORE_TELEGRAM_BOT_TOKENS"
 
 _VALUE_SHOWN_CHARS_MAX = 100
-_SECRET_KEYS = frozenset({"bot_tokens", "credentials", "access_key_id", "secret_access_key"})
+_SECRET_KEYS = frozenset({"bot_tokens", "credentials", "access_key_id", "secret_access_key", "key", "former_keys"})
 
 _MODELS: Mapping[str, type[Section]] = {
     "telegram": Telegram,
+    "store": Store,
+    "encryption": Encryption,
     "index": Index,
     "cache": Cache,
     "service": Service,

@@ -5,6 +5,8 @@ The texts of the ValueErrors complete "FILE: KEY = VALUE: …", and never hold t
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -92,6 +94,32 @@ def _read_secret(path: Path) -> str:
 def _bot_token(value: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[1-9][0-9]{0,15}:[A-Za-z0-9_-]{3,}", value.get_secret_value()):
         raise ValueError("expected a bot token as BotFather gives it, like 123456:ABC-DEF")
+    return value
+
+
+def sealing_key(value: SecretStr) -> bytes:
+    """The 32 bytes of a key that documents are sealed with. Raises ValueError."""
+    text = value.get_secret_value()
+    try:
+        if len(text) == 64:
+            return bytes.fromhex(text)
+        standard = text.translate(str.maketrans("-_", "+/")).rstrip("=")
+        key = base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
+        if len(key) == 32:
+            return key
+    except (ValueError, binascii.Error):
+        pass
+    raise ValueError("expected 32 random bytes as base64 or hex, as `tgstore new-key` makes them")
+
+
+def _sealing_key(value: SecretStr) -> SecretStr:
+    sealing_key(value)
+    return value
+
+
+def _key_id(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{16}", value):
+        raise ValueError("expected the id of a key: 16 lower-case hex digits, as `tgstore status` shows them")
     return value
 
 
@@ -223,6 +251,8 @@ PositiveSeconds = Annotated[float, Field(gt=0, le=7 * 86400)]
 SecondsOrNever = Annotated[float, Field(ge=0, le=365 * 86400)]
 ApiUrl = Annotated[str, AfterValidator(_api_url)]
 BotToken = Annotated[Secret, AfterValidator(_bot_token)]
+SealingKey = Annotated[Secret, AfterValidator(_sealing_key)]
+KeyId = Annotated[str, AfterValidator(_key_id)]
 ChatId = Annotated[int, Field(strict=True), AfterValidator(_chat_id)]
 IndexUrl = Annotated[str, AfterValidator(_index_url)]
 LoopbackHost = Annotated[str, AfterValidator(_loopback)]

@@ -145,10 +145,10 @@ def commit_copy(connection: Connection, job: CopyJob, new: NewObject, now_s: flo
     is_mine = copy_jobs.c.job_id == job.job_id
     row = connection.execute(select(copy_jobs).where(is_mine)).one_or_none()
     if row is None or objects.has_object_or_tombstone(connection, job.bucket, job.key):
-        documents.add_documents(connection, [extent.document for extent in new.extents], now_s)
+        documents.give_up(connection, new.extents, now_s)
         return None
     if is_being_written(connection, job.bucket, job.key):
-        documents.add_documents(connection, [extent.document for extent in new.extents], now_s)
+        documents.give_up(connection, new.extents, now_s)
         connection.execute(
             update(copy_jobs)
             .where(is_mine, copy_jobs.c.state == CopyState.RUNNING.value)

@@ -51,9 +51,9 @@ def delete_objects(
 
 
 def _put_tombstones(connection: Connection, bucket: str, tombstones: Mapping[bytes, Tombstone], now_s: float) -> None:
-    former: set[str] = set()
+    former: list[documents.Freed] = []
     for batch in key_batches(list(tombstones)):
         objects.overrule_writes(connection, bucket, batch)
-        former.update(objects.clear_keys(connection, bucket, batch))
+        former += objects.clear_keys(connection, bucket, batch)
         connection.execute(insert(keys), [tombstone_row(tombstones[key]) for key in batch])
-    documents.let_go(connection, sorted(former), now_s)
+    documents.let_go(connection, former, now_s)

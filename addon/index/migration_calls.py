@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from addon.index import copies, migration, migration_queries
@@ -37,6 +37,10 @@ class MigrationCalls:
 
     async def orphans(self) -> Amount:
         return await self._read(migration_queries.orphans)
+
+    async def amounts_by_key(self) -> Mapping[str, Amount]:
+        """See `addon.store.key_check.SealedIndex`."""
+        return await self._read(migration_queries.amounts_by_key)
 
     async def begin_sweep(self, bucket: str, *, now_s: float) -> None:
         await self._write(migration.begin_sweep, bucket, now_s)

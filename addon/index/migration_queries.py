@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, and_, case, func, select
 from addon.index.listings import end_of
 from addon.index.rows import PROVENANCES, key_batches, key_bytes
 from addon.index.tables import (
+    IS_SPOOLED,
     KIND_OBJECT,
     KIND_TOMBSTONE,
     UPLOAD_OPEN,
@@ -24,6 +25,7 @@ from addon.index.tables import (
 )
 from addon.store.migration import Amount, BucketFacts, Sweep, Totals, Verification
 from addon.store.records import CopyState, ObjectRecord, Provenance, Tombstone
+from addon.store.seal_format import KEY_ID_BYTES
 
 
 def facts(connection: Connection, bucket: str) -> BucketFacts:
@@ -110,9 +112,17 @@ def _sum(one: Amount, other: Amount) -> Amount:
 
 def orphans(connection: Connection) -> Amount:
     """See `MigrationIndex.orphans`."""
-    is_garbage = documents.c.garbage_since_s.is_not(None)
+    is_garbage = documents.c.garbage_since_s.is_not(None) & documents.c.only_tells.is_(False) & ~IS_SPOOLED
     count, size = connection.execute(select(func.count(), func.sum(documents.c.size)).where(is_garbage)).one()
     return Amount(count, int(size or 0))
+
+
+def amounts_by_key(connection: Connection) -> dict[str, Amount]:
+    """See `SealedIndex.amounts_by_key`."""
+    key_id = func.substr(documents.c.key_id, 1, 2 * KEY_ID_BYTES)
+    statement = select(key_id, func.count(), func.sum(documents.c.size))
+    rows = connection.execute(statement.where(documents.c.garbage_since_s.is_(None)).group_by(key_id))
+    return {found: Amount(count, int(size or 0)) for found, count, size in rows}
 
 
 def decided_among(connection: Connection, bucket: str, wanted: Sequence[bytes]) -> set[bytes]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select, update
 
 from addon.index import conditions, documents, queries
+from addon.index.documents import Freed
 from addon.index.numbers import next_number
 from addon.index.rows import extent_rows, json_text, key_bytes, object_row, record_of
 from addon.index.tables import copy_jobs, extents, keys, object_parts, origin_writes
 from addon.store.conditions import WriteCondition
 from addon.store.ports import SourceChanged
-from addon.store.records import NewObject, ObjectRecord, Provenance
+from addon.store.records import Extent, NewObject, ObjectRecord, Provenance
 
 _KEYS_HERE = (keys.c.bucket == bindparam("here_bucket")) & (keys.c.key == bindparam("here_key"))
 _JOBS_HERE = (copy_jobs.c.bucket == bindparam("here_bucket")) & (copy_jobs.c.key == bindparam("here_key"))
@@ -29,7 +30,7 @@ _JOBS_AMONG = (copy_jobs.c.bucket == bindparam("here_bucket")) & copy_jobs.c.key
 _WRITES_AMONG = (origin_writes.c.bucket == bindparam("here_bucket")) & origin_writes.c.key.in_(_AMONG)
 
 _SELECT_SIZES = select(keys.c.size, keys.c.parts_count).where(_KEYS_AMONG)
-_SELECT_DOCUMENT_IDS = select(extents.c.document_id).where(_EXTENTS_AMONG).distinct()
+_SELECT_RANGES = select(extents.c.document_id, extents.c.offset, extents.c.length).where(_EXTENTS_AMONG)
 _DELETE_EXTENTS = delete(extents).where(_EXTENTS_AMONG)
 _DELETE_PARTS = delete(object_parts).where(_PARTS_AMONG)
 _DELETE_KEYS = delete(keys).where(_KEYS_AMONG)
@@ -167,9 +168,9 @@ def current_object(connection: Connection, bucket: str, key: str) -> ObjectRecor
     return record
 
 
-def decide_key(connection: Connection, bucket: str, key: str) -> list[str]:
-    """Remove object, tombstone and copy job of a key and overrule the writes to the origin that are under way; returns the
-    documents that the object had, to be let go in the end."""
+def decide_key(connection: Connection, bucket: str, key: str) -> list[Freed]:
+    """Remove object, tombstone and copy job of a key and overrule the writes to the origin that are under way; returns what the
+    object's extents covered, to be let go in the end."""
     overrule_writes(connection, bucket, [key_bytes(key)])
     return clear_keys(connection, bucket, [key_bytes(key)])
 
@@ -179,20 +180,21 @@ def overrule_writes(connection: Connection, bucket: str, decided: list[bytes]) -
     connection.execute(_OVERRULE_WRITES, {"here_bucket": bucket, "here_keys": decided})
 
 
-def clear_keys(connection: Connection, bucket: str, cleared: list[bytes]) -> list[str]:
-    """Remove objects, tombstones and copy jobs of some keys, few enough for one statement; returns the objects' documents."""
+def clear_keys(connection: Connection, bucket: str, cleared: list[bytes]) -> list[Freed]:
+    """Remove objects, tombstones and copy jobs of some keys, few enough for one statement; returns what the objects' extents
+    covered."""
     among = {"here_bucket": bucket, "here_keys": cleared}
     connection.execute(_DELETE_JOBS, among)
     rows = connection.execute(_SELECT_SIZES, among).all()
     if not rows:
         return []
-    document_ids = list(connection.execute(_SELECT_DOCUMENT_IDS, among).scalars())
-    if document_ids:
+    freed = [Freed(*row) for row in connection.execute(_SELECT_RANGES, among)]
+    if freed:
         connection.execute(_DELETE_EXTENTS, among)
     if any(row.parts_count for row in rows):
         connection.execute(_DELETE_PARTS, among)
     connection.execute(_DELETE_KEYS, among)
-    return document_ids
+    return freed
 
 
 def refuse_unless_current(connection: Connection, record: ObjectRecord) -> None:
@@ -200,6 +202,15 @@ def refuse_unless_current(connection: Connection, record: ObjectRecord) -> None:
     row = connection.execute(_SELECT_CURRENT, here(record.bucket, record.key)).one_or_none()
     if row is None or row.generation != record.generation:
         raise SourceChanged("the object was replaced or deleted in the meantime")
+
+
+def refuse_unless_there(connection: Connection, record: ObjectRecord, made_of: Sequence[Extent]) -> None:
+    """Raises SourceChanged where the object's bytes lie in other documents by now than those that `made_of` was made of: it keeps
+    its generation when they move."""
+    among = {"here_bucket": record.bucket, "here_keys": [key_bytes(record.key)]}
+    document_ids = frozenset(row.document_id for row in connection.execute(_SELECT_RANGES, among))
+    if not document_ids.issuperset(extent.document.document_id for extent in made_of):
+        raise SourceChanged("the object's bytes were moved in the meantime")
 
 
 def forget_copy(connection: Connection, bucket: str, key: str, now_s: float) -> None:

@@ -40,8 +40,8 @@ class PackCalls:
         return await self._reader.point(packs.has_untold)
 
     async def acknowledge_pack(
-        self, document: Document, told: Sequence[UntoldKey], *, tells_states: bool, now_s: float
+        self, document: Document, told: Sequence[UntoldKey], *, tells_states: bool, only_tells: bool, now_s: float
     ) -> None:
         await self._writer.run(
-            lambda connection: packs.acknowledge_pack(connection, document, told, tells_states, now_s)
+            lambda connection: packs.acknowledge_pack(connection, document, told, tells_states, only_tells, now_s)
         )

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, liter
 from addon.index import documents
 from addon.index.numbers import current_number, next_number
 from addon.index.rows import PROVENANCES, key_bytes
-from addon.index.tables import KIND_TOMBSTONE, extents, keys, object_parts, packs_under_way, untold_keys
+from addon.index.tables import IS_SPOOLED, KIND_TOMBSTONE, extents, keys, object_parts, packs_under_way, untold_keys
 from addon.index.tables import documents as documents_table
 from addon.store.records import Document, ObjectPart, ObjectRecord, Tombstone
 from addon.store.telling import Cursor, Partly, StateToTell, Untold, UntoldKey
@@ -38,6 +38,7 @@ _IS_UNTOLD = (
 )
 _UNTOLD = select(untold_keys).where(_IS_UNTOLD)
 _TOLD = delete(untold_keys).where(_IS_UNTOLD)
+_WAITS = select(exists().where(IS_SPOOLED, documents_table.c.garbage_since_s.is_(None)))
 _KEY = select(keys).where(keys.c.bucket == bindparam("here_bucket"), keys.c.key == bindparam("here_key"))
 _EXTENTS = (
     select(extents.c.position, extents.c.document_id, extents.c.offset, extents.c.length, extents.c.block_sha256s)
@@ -85,13 +86,18 @@ def forget_packs(connection: Connection, processes: str, began_before_s: float) 
 
 
 def acknowledge_pack(
-    connection: Connection, document: Document, told: Sequence[UntoldKey], tells_states: bool, now_s: float
+    connection: Connection,
+    document: Document,
+    told: Sequence[UntoldKey],
+    tells_states: bool,
+    only_tells: bool,
+    now_s: float,
 ) -> None:
     """See `PackIndex.acknowledge_pack`."""
     documents.add_documents(connection, [document], now_s)
     if tells_states:
         is_this = documents_table.c.document_id == document.document_id
-        connection.execute(update(documents_table).where(is_this).values(tells_states=True))
+        connection.execute(update(documents_table).where(is_this).values(tells_states=True, only_tells=only_tells))
     if told:
         connection.execute(_TOLD, [_here(of) for of in told])
 
@@ -122,7 +128,9 @@ def untold(connection: Connection, number: int, cursor: Cursor, bytes_max: int, 
             break
         at = Cursor(of.bucket, of.key)
         partly = told.begun
-    return Untold(as_of, under_way, tuple(told.states), replace(at, partly=partly), complete and partly is None)
+    waits = bool(connection.execute(_WAITS).scalar_one())
+    at = replace(at, partly=partly)
+    return Untold(as_of, under_way, tuple(told.states), at, complete and partly is None, spooled=waits)
 
 
 def _ring(connection: Connection, cursor: Cursor) -> Iterator[Row[Any]]:

@@ -10,6 +10,7 @@ from sqlalchemy import Column, ColumnElement, Connection, bindparam, case, func,
 
 from addon.index.rows import copy_job_of, document_of, key_bytes, key_state_of
 from addon.index.tables import (
+    IS_SPOOLED,
     KIND_OBJECT,
     UPLOAD_OPEN,
     copy_jobs,
@@ -127,7 +128,7 @@ def garbage(connection: Connection, limit: int) -> list[Document]:
     """See `Index.garbage`: in the order in which they became garbage."""
     rows = connection.execute(
         select(documents)
-        .where(documents.c.garbage_since_s.is_not(None))
+        .where(documents.c.garbage_since_s.is_not(None), documents.c.only_tells.is_(False), ~IS_SPOOLED)
         .order_by(documents.c.garbage_since_s, documents.c.created_at_s, documents.c.document_id)
         .limit(limit)
     )

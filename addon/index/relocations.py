@@ -21,7 +21,10 @@ def relocate(connection: Connection, moves: Sequence[Move], now_s: float) -> int
         if count:
             documents.take_into_use(connection, [Extent(move.to, move.to_offset, move.length, b"")], now_s)
         moved += count
-    documents.let_go(connection, sorted({move.from_document_id for move in moves}), now_s)
+    left = [documents.Freed(move.from_document_id, move.offset, move.length) for move in moves]
+    # What died while it was being moved is dead at its new place.
+    taken = [documents.Freed(move.to.document_id, move.to_offset, move.length) for move in moves]
+    documents.let_go(connection, [*left, *taken], now_s)
     return moved
 
 

@@ -14,6 +14,7 @@ from addon.store.records import (
     CopyJob,
     CopyState,
     Document,
+    DocumentCopy,
     Extent,
     NewObject,
     ObjectRecord,
@@ -112,6 +113,17 @@ def document_row(document: Document, *, created_at_s: float, garbage_since_s: fl
         "segment_bytes": document.segment_bytes,
         "created_at_s": created_at_s,
         "garbage_since_s": garbage_since_s,
+    }
+
+
+def copy_row(document_id: str, copy: DocumentCopy) -> dict[str, Any]:
+    """The row of `document_copies` for a further place of a document."""
+    return {
+        "document_id": document_id,
+        "chat_id": copy.chat_id,
+        "message_id": copy.message_id,
+        "bot_id": copy.bot_id,
+        "file_id": copy.file_id,
     }
 
 

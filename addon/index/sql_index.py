@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,13 +12,18 @@ from sqlalchemy import Connection
 
 from addon.index import copies, imports, listings, objects, origin_writes, queries, schema, upload_queries, uploads
 from addon.index.deletions import delete_object, delete_objects
-from addon.index.documents import add_documents, update_file_id
+from addon.index.documents import add_documents, give_up, update_file_id
+from addon.index.erasure_calls import ErasureCalls
 from addon.index.errors import mapped
-from addon.index.migration_calls import MigrationCalls
+from addon.index.ledger_calls import LedgerCalls
 from addon.index.numbers import next_number
 from addon.index.pack_calls import PackCalls
 from addon.index.reader import Reader
 from addon.index.relocations import relocate
+from addon.index.second_copy_calls import SecondCopyCalls
+from addon.index.snapshot_calls import SnapshotCalls
+from addon.index.snapshots import copy_to
+from addon.index.spool_calls import SpoolCalls
 from addon.index.sqlite import (
     FileIdentity,
     connect_to_write,
@@ -25,6 +31,7 @@ from addon.index.sqlite import (
     create_sqlite_engine,
     is_transaction_lost,
     path_of,
+    refuse_while_recovering,
     turn_on_write_ahead_log,
 )
 from addon.index.tables import UPLOAD_COMPLETED, UPLOAD_OPEN
@@ -45,6 +52,7 @@ from addon.store.records import (
     ObjectRecord,
     Tombstone,
 )
+from addon.store.snapshots import CopiedIndex
 
 
 async def open_index(
@@ -88,6 +96,7 @@ def _open(
 ) -> SqlIndex:
     engine = create_sqlite_engine(path, busy_timeout_s=busy_timeout_s)
     with mapped("opened"):
+        refuse_while_recovering(path)
         create_folder(path)
         turn_on_write_ahead_log(engine)
         with connect_to_write(engine) as connection:
@@ -113,11 +122,22 @@ def _open(
         queue_length_max=write_queue_length_max,
         group_length_max=write_group_length_max,
     )
-    return SqlIndex(reader=reader, writer=writer, now_s=now_s)
+    return SqlIndex(reader=reader, writer=writer, now_s=now_s, copy_to=functools.partial(copy_to, engine))
 
 
-class SqlIndex(PackCalls, MigrationCalls):
+class SqlIndex(PackCalls, LedgerCalls, ErasureCalls, SecondCopyCalls, SnapshotCalls, SpoolCalls):
     """Implements `addon.store.ports.Index`; see there for what each method promises. Made by `open_index`."""
+
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        writer: Writer,
+        now_s: Callable[[], float],
+        copy_to: Callable[[Path], CopiedIndex],
+    ) -> None:
+        super().__init__(reader=reader, writer=writer, now_s=now_s)
+        self._copy_to = copy_to
 
     async def key_state(self, bucket: str, key: str) -> ObjectRecord | Tombstone | None:
         state = await self._reader.point(lambda connection: queries.short_key_state(connection, bucket, key))
@@ -249,8 +269,11 @@ class SqlIndex(PackCalls, MigrationCalls):
     async def resolve_cut_off_origin_writes(self) -> int:
         return await self._write(origin_writes.resolve_cut_off_origin_writes, self._now_s())
 
-    async def add_documents(self, documents: Sequence[Document], *, now_s: float) -> None:
-        await self._write(add_documents, tuple(documents), now_s)
+    async def add_documents(self, documents: Sequence[Document], *, now_s: float, used_within_s: float = 0.0) -> None:
+        await self._write(add_documents, tuple(documents), now_s, used_within_s)
+
+    async def give_up(self, extents: Sequence[Extent], *, now_s: float) -> None:
+        await self._write(give_up, tuple(extents), now_s)
 
     async def update_file_id(self, document_id: str, *, bot_id: int, file_id: str) -> None:
         await self._write(update_file_id, document_id, bot_id, file_id)

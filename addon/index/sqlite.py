@@ -28,6 +28,9 @@ _WAL_PAUSE_S = 0.05
 # What the log may keep on disk once it has been written back.
 _WAL_BYTES_KEPT_MAX = 64 << 20
 
+# Files that SQLite keeps beside a database.
+FILES_BESIDE = ("-wal", "-shm")
+
 _WRITES = {"tgstore_begin": "BEGIN IMMEDIATE"}
 
 
@@ -42,6 +45,20 @@ def path_of(url: str) -> Path:
     if not parsed.database or parsed.database == ":memory:":
         raise ValueError("index.url must name a file: an index in memory would forget every object")
     return Path(parsed.database)
+
+
+def recovering_path(path: Path) -> Path:
+    """Where an index lies that is being recovered, and is to be at `path`."""
+    return path.with_name(path.name + ".recovering")
+
+
+def refuse_while_recovering(path: Path) -> None:
+    """Raises IndexUnavailable where the index is being recovered: what is there of it is not all."""
+    if recovering_path(path).exists():
+        raise IndexUnavailable(
+            "the index is being recovered: run `tgstore recover` to its end, or delete "
+            f"{recovering_path(path)} to give it up"
+        )
 
 
 def create_folder(path: Path) -> None:
@@ -114,6 +131,12 @@ def turn_on_write_ahead_log(engine: Engine, *, sleep: Callable[[float], None] = 
                 if not tries_left:
                     raise IndexUnavailable(f"the index's file system takes no write-ahead log (journal mode {mode})")
             sleep(_WAL_PAUSE_S)
+
+
+def copy_database(engine: Engine, path: Path) -> None:
+    """Write a consistent copy of the database into a new file, without holding anybody up. Raises SQLAlchemy's errors."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("VACUUM INTO ?", (str(path),))  # https://www.sqlite.org/lang_vacuum.html
 
 
 def is_transaction_lost(connection: Connection) -> bool:

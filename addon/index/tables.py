@@ -13,6 +13,9 @@ Decisions:
   there are of the other kind.
 - An upload that was completed keeps its row, without parts, until it expires: the same completion is answered alike when it comes
   again.
+- `documents.dead_bytes` counts what extents covered once and none covers any more. Padding and what a pack says of itself are not
+  among it, so it tells whether there is something to erase in a document that is still in use.
+- `erasures` is the fence of erasing: a document that stands there is never taken into use again, also some days after it is gone.
 - Copies that somebody waits for are leased before those of a sweep (`rank`), of which there may be a million.
 - What an object of these rows *is* stands in Telegram too, so that a lost index can be made again. `untold_keys` has the keys whose
   present state no document in Telegram tells yet; triggers on `keys` and `extents` fill it, so that no way of writing forgets it.
@@ -35,6 +38,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    literal_column,
 )
 
 metadata = MetaData()
@@ -86,8 +90,22 @@ documents = Table(
     Column("segment_bytes", Integer, nullable=False, server_default="0"),
     # It also tells the states of keys, which have to be told anew before it may go.
     Column("tells_states", Boolean, nullable=False, server_default="0"),
+    # It was sent without any object's bytes, and is kept for what it tells: see `store/retelling.py`.
+    Column("only_tells", Boolean, nullable=False, server_default="0"),
+    # Of objects and parts that are gone, while others in it are not.
+    Column("dead_bytes", BigInteger, nullable=False, server_default="0"),
     Index("documents_by_garbage_since_s", "garbage_since_s", "created_at_s"),
+    Index("documents_by_dead_bytes", "dead_bytes"),
     sqlite_with_rowid=False,
+)
+# It waits on the local disk. A literal, not a parameter: else a database does not see that the index below fits.
+IS_SPOOLED = documents.c.file_id == literal_column("''")
+Index(
+    "documents_spooled",
+    documents.c.created_at_s,
+    documents.c.document_id,
+    sqlite_where=IS_SPOOLED,
+    postgresql_where=IS_SPOOLED,
 )
 
 extents = Table(
@@ -230,11 +248,35 @@ document_copies = Table(
     "document_copies",
     metadata,
     # The same bytes in another chat.
-    Column("document_id", Text, ForeignKey("documents.document_id"), primary_key=True),
+    Column("document_id", Text, ForeignKey("documents.document_id", ondelete="CASCADE"), primary_key=True),
     Column("chat_id", BigInteger, primary_key=True, autoincrement=False),
     Column("message_id", BigInteger, nullable=False),
     Column("bot_id", BigInteger, nullable=False),
     Column("file_id", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+document_file_ids = Table(
+    "document_file_ids",
+    metadata,
+    # By what other bots read the same file, besides the one that is named with the document.
+    Column("document_id", Text, ForeignKey("documents.document_id", ondelete="CASCADE"), primary_key=True),
+    Column("bot_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("file_id", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("document_id", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    # Until when whoever began it has it to himself, or it rests after a failure for the reason named.
+    Column("leased_until_s", Float, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    # Null until nothing of the document is left.
+    Column("ended_at_s", Float),
+    Index("erasures_by_end", "ended_at_s"),
     sqlite_with_rowid=False,
 )
 
@@ -266,8 +308,10 @@ telegram_sends = Table(
     Column("process_id", Text, nullable=False),
     Column("bot_id", BigInteger, nullable=False),
     Column("chat_id", BigInteger, nullable=False),
+    # 0 for a message without an upload.
+    Column("upload_bytes", BigInteger, nullable=False),
     Column("began_at_s", Float, nullable=False),
-    # Null while it is under way.
+    # Null while it is under way, or for ever where its process died.
     Column("ended_at_s", Float),
     Index("telegram_sends_by_pair", "bot_id", "chat_id", "began_at_s"),
 )
@@ -287,6 +331,21 @@ telegram_pairs = Table(
     Column("aside_until_s", Float, nullable=False, server_default="0"),
     Column("reason", Text, nullable=False, server_default=""),
     sqlite_with_rowid=False,
+)
+
+telegram_chats = Table(
+    "telegram_chats",
+    metadata,
+    # Groups that became supergroups.
+    Column("chat_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("moved_to", BigInteger, nullable=False),
+)
+
+telegram_processes = Table(
+    "telegram_processes",
+    metadata,
+    Column("process_id", Text, primary_key=True),
+    Column("seen_at_s", Float, nullable=False),
 )
 
 snapshots = Table(

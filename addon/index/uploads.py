@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
 from addon.index import conditions, documents, objects
+from addon.index.documents import Freed
 from addon.index.numbers import next_number
 from addon.index.rows import (
     extent_rows,
@@ -45,7 +46,9 @@ _EXTENTS_OF_PART_HERE = _PART_EXTENTS_HERE & (part_extents.c.number == bindparam
 _OPEN_UPLOAD = select(uploads).where(_UPLOAD_HERE, uploads.c.state == UPLOAD_OPEN)
 _EXISTS = select(uploads.c.upload_id).where(_UPLOAD_HERE, uploads.c.state == UPLOAD_OPEN)
 _STORED_PARTS = select(parts.c.number, parts.c.generation, parts.c.size).where(_PARTS_HERE)
-_FORMER_DOCUMENTS = select(part_extents.c.document_id).where(_EXTENTS_OF_PART_HERE).distinct()
+_SELECT_RANGES = select(part_extents.c.document_id, part_extents.c.offset, part_extents.c.length)
+_RANGES_OF_PART = _SELECT_RANGES.where(_EXTENTS_OF_PART_HERE)
+_RANGES_OF_UPLOAD = _SELECT_RANGES.where(_PART_EXTENTS_HERE)
 
 _TO_BUCKET = bindparam("to_bucket", type_=keys.c.bucket.type)
 _TO_KEY = bindparam("to_key", type_=keys.c.key.type)
@@ -101,8 +104,9 @@ def put_part(
     _refuse_unless_open(connection, upload_id)
     if source is not None:
         objects.refuse_unless_current(connection, source)
+        objects.refuse_unless_there(connection, source, part.extents)
     place = {"here_upload_id": upload_id, "here_number": part.number}
-    former = list(connection.execute(_FORMER_DOCUMENTS, place).scalars())
+    former = [Freed(*row) for row in connection.execute(_RANGES_OF_PART, place)]
     connection.execute(delete(part_extents).where(_EXTENTS_OF_PART_HERE), place)
     connection.execute(delete(parts).where(_PART_HERE), place)
     connection.execute(insert(parts), part_row(upload_id, part, next_number(connection)))
@@ -127,7 +131,9 @@ def complete_upload(
     new = _object_of(upload, completion, size)
     connection.execute(insert(keys), object_row(new, next_number(connection), parts_count=len(completion.parts)))
     _move(connection, upload, left_out)
-    documents.let_go_of_upload(connection, upload.upload_id, now_s)
+    for number in left_out:
+        place = {"here_upload_id": upload.upload_id, "here_number": number}
+        former += [Freed(*row) for row in connection.execute(_RANGES_OF_PART, place)]
     _remove_parts(connection, upload.upload_id)
     documents.let_go(connection, former, now_s)
     connection.execute(update(uploads).where(_UPLOAD_HERE), _as_completed(completion))
@@ -137,8 +143,9 @@ def complete_upload(
 def abort_upload(connection: Connection, upload_id: str, now_s: float) -> None:
     """See `Index.abort_upload`."""
     _refuse_unless_open(connection, upload_id)
-    documents.let_go_of_upload(connection, upload_id, now_s)
+    freed = [Freed(*row) for row in connection.execute(_RANGES_OF_UPLOAD, {"here_upload_id": upload_id})]
     _remove_parts(connection, upload_id)
+    documents.let_go(connection, freed, now_s)
     connection.execute(delete(uploads).where(_UPLOAD_HERE), {"here_upload_id": upload_id})
 
 

@@ -52,7 +52,12 @@ def _require_deletable(call: Call, chat: Chat, member: Member, message: Message)
 def remove(call: Call, message: Message) -> None:
     """Take the message away; its file lives on, unless the switch says that it does not."""
     call.world.messages.remove(message)
-    if not call.switches.delete_kills_file or message.document_id is None:
+    release(call, message.document_id)
+
+
+def release(call: Call, document_id: int | None) -> None:
+    """A message does not have this document any more: where the switch says so, it dies with the last one."""
+    if not call.switches.delete_kills_file or document_id is None:
         return
-    if not call.world.messages.uses_document(message.document_id):
-        call.world.files.kill_document(message.document_id)
+    if not call.world.messages.uses_document(document_id):
+        call.world.files.kill_document(document_id)

@@ -8,6 +8,7 @@ from addon.standin.access import find_message, has_right, require_read
 from addon.standin.call import Call
 from addon.standin.captions import read_caption
 from addon.standin.failures import fail
+from addon.standin.methods_delete import release
 from addon.standin.methods_send import media_caption, media_source, read_media
 from addon.standin.records import Chat, Message
 from addon.standin.render import message_json
@@ -37,7 +38,10 @@ def edit_message_media(call: Call) -> dict[str, Any]:
         if current.unique_of == document.unique_of:
             raise fail(400, _NOT_MODIFIED)
     changed = replace(message, kind="document", document_id=document.id, text=caption, entities=entities)
-    return _edited(call, changed)
+    answer = _edited(call, changed)
+    if message.document_id != document.id:
+        release(call, message.document_id)
+    return answer
 
 
 def edit_message_caption(call: Call) -> dict[str, Any]:

@@ -31,7 +31,9 @@ class Switches:
 
     # Documents and their identifiers.
     dedupe: bool = False
-    delete_kills_file: bool = False
+    delete_kills_file: bool = (
+        False  # a file dies with the last message that has it: deleted, or given another file by an edit
+    )
     refresh_file_id: bool = True  # getFile answers with another valid file_id than the one that it was asked with
 
     # A malformed token: 401 as the published server answers it, or 404 `Not Found`, as api.telegram.org was seen to.

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
@@ -34,9 +34,14 @@ from addon.store.ports import (
 )
 from addon.store.reader import Reader
 from addon.store.records import CopyJob, NewObject, ObjectRecord, Provenance, Tombstone
+from addon.store.spool_folder import SpoolFolder
+from addon.store.spooled_documents import DocumentMoved
 from addon.store.writer import Upload
 
 logger = logging.getLogger(__name__)
+
+# So often a read goes on at another place because the object's bytes were moved under it.
+MOVES_FOLLOWED_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,8 @@ class ObjectStore:
     """Objects in Telegram, found through the index.
 
     `origins` gives each bucket's origin (None where it has none): where Telegram fails, an object that is only a copy is read
-    there, as long as it is the same one.
+    there, as long as it is the same one. Uploads are sent from `spool_dir`; with `keeps_writes_here` what is acknowledged waits in
+    `spool` instead, from where all that waits is read.
     """
 
     def __init__(
@@ -67,6 +73,8 @@ class ObjectStore:
         reader: Reader,
         origins: Mapping[str, Origin | None],
         spool_dir: Path,
+        spool: SpoolFolder,
+        keeps_writes_here: bool = False,
         now_s: Callable[[], float] = time.time,
         randbelow: Callable[[int], int] = secrets.randbelow,
     ) -> None:
@@ -77,6 +85,7 @@ class ObjectStore:
         self.packer = packer
         """What sends small documents together, and tells the states of keys."""
         self.spool_dir = spool_dir
+        self._spool, self._keeps_writes_here = spool, keeps_writes_here
         self.now_s, self._randbelow = now_s, randbelow
 
     def open(self) -> None:
@@ -96,7 +105,7 @@ class ObjectStore:
     def upload(
         self, bucket: str, key: str, observe: Callable[[bytes], None], *, urgency: Urgency = Urgency.LIVE
     ) -> Upload:
-        """Begin to take an object's bytes; `commit` or `commit_copy` ends it."""
+        """Begin to take an object's bytes; `commit` or `commit_copy` ends it. What nobody waits for is sent to Telegram always."""
         return Upload(
             bucket=bucket,
             key=key,
@@ -108,6 +117,7 @@ class ObjectStore:
             observe=observe,
             now_s=self.now_s,
             randbelow=self._randbelow,
+            spool=self._spool if self._keeps_writes_here and urgency is Urgency.LIVE else None,
         )
 
     async def send(self, upload: Upload, bucket: str, key: str, description: Description) -> None:
@@ -172,6 +182,10 @@ class ObjectStore:
         """Put a tombstone in the place of the key. Durable when it returns. Raises `WriteRefused`."""
         return await self.commits.delete_object(bucket, key, now_s=self.now_s(), condition=condition)
 
+    async def forget_documents(self, document_ids: Collection[str]) -> None:
+        """These documents are erased: no cache is to have anything of them any more."""
+        await self._reader.forget(document_ids)
+
     def in_memory(self, record: ObjectRecord) -> bytes | None:
         """The whole object's bytes where they are in memory."""
         return self._reader.in_memory(record)
@@ -180,7 +194,7 @@ class ObjectStore:
         """`length` bytes from `start`. Raises `StoreError` where they cannot be had right now; never gives wrong bytes."""
         given = 0
         try:
-            async with contextlib.aclosing(self._reader.read(record, start, length)) as pieces:
+            async with contextlib.aclosing(self.read_here(record, start, length)) as pieces:
                 async for piece in pieces:
                     given += len(piece)
                     yield piece
@@ -190,9 +204,38 @@ class ObjectStore:
             async for piece in self._read_at_origin(record, start + given, length - given, failure):
                 yield piece
 
-    def read_here(self, record: ObjectRecord, start: int, length: int) -> AsyncGenerator[bytes, None]:
-        """The same without the origin's help: for who makes something new of the documents, or wants to know what is here."""
-        return self._reader.read(record, start, length)
+    async def read_here(self, record: ObjectRecord, start: int, length: int) -> AsyncGenerator[bytes, None]:
+        """The same without the origin's help: for who makes something new of the documents, or wants to know what is here. Where
+        the object's bytes are moved to other documents meanwhile, it goes on there."""
+        given = 0
+        for moves_left in reversed(range(MOVES_FOLLOWED_MAX + 1)):
+            try:
+                with self.holding(record):
+                    pieces = self._reader.read(record, start + given, length - given)
+                    async with contextlib.aclosing(pieces):
+                        async for piece in pieces:
+                            given += len(piece)
+                            yield piece
+                return
+            except DocumentLost as failure:
+                if not moves_left:
+                    raise
+                record = await self._where_it_is_now(record, failure)
+
+    def holding(self, record: ObjectRecord) -> contextlib.AbstractContextManager[None]:
+        """Where bytes of the object wait on the local disk, they stay there meanwhile."""
+        return self._spool.holding(record.extents)
+
+    async def _where_it_is_now(self, record: ObjectRecord, failure: DocumentLost) -> ObjectRecord:
+        """The same object, some of whose bytes were moved to other documents since `record` was read; else `failure`."""
+        current = await self.state(record.bucket, record.key)
+        if not isinstance(current, ObjectRecord) or current.generation != record.generation:
+            raise failure
+        if list(current.extents) == list(record.extents):
+            if isinstance(failure, DocumentMoved):
+                logger.error("document of %s: %s", _printable(record), failure)
+            raise failure
+        return current
 
     async def _read_at_origin(
         self, record: ObjectRecord, start: int, length: int, failure: StoreError
@@ -219,8 +262,7 @@ class ObjectStore:
                     raise failure
                 if answer.header("content-range") != f"bytes {asked_for}/{record.size}":
                     raise failure
-                printable_key = record.key.encode("unicode_escape").decode()
-                logger.warning("serving %s/%s from the origin: %s", record.bucket, printable_key, failure)
+                logger.warning("serving %s from the origin: %s", _printable(record), failure)
                 async for piece in answer.body:
                     yield piece
         except OriginUnavailable:
@@ -229,6 +271,10 @@ class ObjectStore:
     def _keep(self, record: ObjectRecord | NewObject, upload: Upload) -> None:
         if upload.only_block is not None:
             self._reader.keep(record, upload.only_block)
+
+
+def _printable(record: ObjectRecord) -> str:
+    return f"{record.bucket}/{record.key.encode('unicode_escape').decode()}"
 
 
 def _new_object(bucket: str, key: str, size: int, provenance: Provenance, about: Description) -> NewObject:

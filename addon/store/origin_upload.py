@@ -99,7 +99,8 @@ async def upload_to_origin(
     )
     while True:
         try:
-            await upload.run()
+            with store.holding(record):
+                await upload.run()
             return tuple(upload.left_out)
         except OriginRefused as refusal:
             if not upload.give_up(refusal.code):

@@ -19,8 +19,6 @@
   numbered up to `as_of` and is not among them.
 - `settled_up_to`: all packs up to that number were settled, and every state that their commits had made is told in this pack or
   was told in packs before it. 0 where that cannot be said.
-
-https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3: stored entries, names in UTF-8 (bit 11), no data descriptors.
 """
 
 from __future__ import annotations
@@ -30,11 +28,11 @@ import enum
 import hashlib
 import json
 import struct
-import zlib
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from addon.store.pack_names import MANIFEST_NAME, EntryNames, safe_path
 from addon.store.records import BLOCK_BYTES, Provenance
@@ -44,12 +42,14 @@ PACK_VERSION = 1
 # ZIP counts its entries in 16 bits; the index commits so many objects in a second or two.
 PACK_ITEMS_MAX = 4096
 
-_LOCAL, _CENTRAL, _END = struct.Struct("<IHHHHHIIIHH"), struct.Struct("<IHHHHHHIIIHHHHHII"), struct.Struct("<IHHHHIIH")
-_LOCAL_SIGN, _CENTRAL_SIGN, _END_SIGN = 0x04034B50, 0x02014B50, 0x06054B50
-_VERSION, _UTF8_NAME, _STORED = 20, 0x0800, 0
-_MADE_BY_UNIX, _PLAIN_FILE = (3 << 8) | _VERSION, 0o100644 << 16
-# 1 January 1980, the first day that ZIP knows: the same items make the same bytes.
-_TIME, _DATE = 0, 0x21
+# ZIP's headers in front of an entry, in the directory and at the end, without the name
+# (https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3).
+_LOCAL_BYTES = 30
+_CENTRAL, _END = struct.Struct("<IHHHHHHIIIHHHHHII"), struct.Struct("<IHHHHIIH")
+_CENTRAL_SIGN, _END_SIGN = 0x02014B50, 0x06054B50
+_PLAIN_FILE = 0o100644 << 16
+# The first day that ZIP knows: the same items make the same bytes.
+_DATE_TIME = (1980, 1, 1, 0, 0, 0)
 _COPY_BYTES = 1 << 20
 
 TAIL_BYTES = _CENTRAL.size + len(MANIFEST_NAME) + _END.size
@@ -139,12 +139,12 @@ def item_bytes_max(item: PackItem) -> int:
     """How much of a pack the item takes at most, with everything that is said of it."""
     name = f"{safe_path(item.about.bucket)}/{safe_path(item.about.key)}"
     names = 2 * len(name.encode()) + len(compact(name))
-    return _LOCAL.size + _CENTRAL.size + names + item.length + len(_item_text(item)) + _FILLED_IN_BYTES_MAX
+    return _LOCAL_BYTES + _CENTRAL.size + names + item.length + len(_item_text(item)) + _FILLED_IN_BYTES_MAX
 
 
 def frame_bytes_max(padding: int) -> int:
     """How much of a pack is neither items nor states at most."""
-    return _LOCAL.size + TAIL_BYTES + len(MANIFEST_NAME) + _HEAD_BYTES_MAX + padding
+    return _LOCAL_BYTES + TAIL_BYTES + len(MANIFEST_NAME) + _HEAD_BYTES_MAX + padding
 
 
 def write_pack(
@@ -154,28 +154,17 @@ def write_pack(
     `padding` is how many blanks follow `tgstore.json`. Raises OSError where a file gives less than was promised."""
     if len(items) > PACK_ITEMS_MAX:
         raise ValueError(f"a pack takes {PACK_ITEMS_MAX} items")
-    names, directory, texts, offsets = EntryNames(), bytearray(), [], []
-    for item in items:
-        name = names.name(item.about.bucket, item.about.key)
-        place = out.tell()
-        out.write(_local(name, 0, item.length))
-        offset = out.tell()
-        crc, sha256 = _write_content(out, item)
-        end = out.seek(0, 1)
-        out.seek(place)
-        out.write(_local(name, crc, item.length))
-        out.seek(end)
-        directory += _central(name, crc, item.length, place)
-        texts.append(_filled_in(_item_text(item), name, offset, sha256, head.number))
-        offsets.append(offset)
-    manifest = _manifest(head, texts, states) + b" " * padding + b"\n"
-    place, crc = out.tell(), zlib.crc32(manifest)
-    out.write(_local(MANIFEST_NAME, crc, len(manifest)))
-    out.write(manifest)
-    directory += _central(MANIFEST_NAME, crc, len(manifest), place)
-    start, count = out.tell(), len(items) + 1
-    out.write(directory)
-    out.write(_END.pack(_END_SIGN, 0, 0, count, count, len(directory), start, 0))
+    names, texts, offsets = EntryNames(), [], []
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
+        for item in items:
+            name = names.name(item.about.bucket, item.about.key)
+            with archive.open(_entry(name, item.length), "w") as entry:
+                offset = out.tell()
+                sha256 = _write_content(entry, item)
+            texts.append(_filled_in(_item_text(item), name, offset, sha256, head.number))
+            offsets.append(offset)
+        manifest = _manifest(head, texts, states) + b" " * padding + b"\n"
+        archive.writestr(_entry(MANIFEST_NAME, len(manifest)), manifest)
     return tuple(offsets)
 
 
@@ -186,9 +175,14 @@ def manifest_place(tail: bytes) -> tuple[int, int]:
     central = _CENTRAL.unpack_from(tail)
     name = tail[_CENTRAL.size : _CENTRAL.size + len(MANIFEST_NAME)]
     end = _END.unpack_from(tail, TAIL_BYTES - _END.size)
-    if central[0] != _CENTRAL_SIGN or name != MANIFEST_NAME.encode() or end[0] != _END_SIGN or central[4] != _STORED:
+    if (
+        central[0] != _CENTRAL_SIGN
+        or name != MANIFEST_NAME.encode()
+        or end[0] != _END_SIGN
+        or central[4] != zipfile.ZIP_STORED
+    ):
         raise NotAPack(f"{MANIFEST_NAME} is not its last entry")
-    return central[16] + _LOCAL.size + len(MANIFEST_NAME), central[9]
+    return central[16] + _LOCAL_BYTES + len(MANIFEST_NAME), central[9]
 
 
 def read_manifest(manifest: bytes) -> Pack:
@@ -218,32 +212,22 @@ def read_pack(whole: bytes) -> Pack:
     return read_manifest(whole[offset : offset + length])
 
 
-def _local(name: str, crc: int, length: int) -> bytes:
-    encoded = name.encode()
-    fields = (_LOCAL_SIGN, _VERSION, _UTF8_NAME, _STORED, _TIME, _DATE, crc, length, length, len(encoded), 0)
-    return _LOCAL.pack(*fields) + encoded
+def _entry(name: str, length: int) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _DATE_TIME)
+    entry.external_attr, entry.file_size = _PLAIN_FILE, length
+    return entry
 
 
-def _central(name: str, crc: int, length: int, place: int) -> bytes:
-    encoded = name.encode()
-    fields = (
-        *(_CENTRAL_SIGN, _MADE_BY_UNIX, _VERSION, _UTF8_NAME, _STORED, _TIME, _DATE, crc, length, length),
-        *(len(encoded), 0, 0, 0, 0, _PLAIN_FILE, place),
-    )
-    return _CENTRAL.pack(*fields) + encoded
-
-
-def _write_content(out: BinaryIO, item: PackItem) -> tuple[int, str]:
-    """CRC-32 and SHA-256 of what was written."""
-    crc, sha256, left = 0, hashlib.sha256(), item.length
+def _write_content(entry: IO[bytes], item: PackItem) -> str:
+    """The SHA-256 of what was written."""
+    sha256, left = hashlib.sha256(), item.length
     for piece in _pieces(item.content, item.length):
-        crc = zlib.crc32(piece, crc)
         sha256.update(piece)
-        out.write(piece)
+        entry.write(piece)
         left -= len(piece)
     if left:
         raise OSError(f"an item that is to be packed lacks {left} bytes")
-    return crc, sha256.hexdigest()
+    return sha256.hexdigest()
 
 
 def _pieces(content: bytes | Path, length: int) -> Iterator[bytes | memoryview]:

@@ -16,7 +16,7 @@ from addon.store import layout
 from addon.store.pack_format import PackHead, frame_bytes_max, write_pack
 from addon.store.pack_queue import Placement, Waiting
 from addon.store.ports import Documents, DocumentToSend, IndexUnavailable, TelegramUnavailable
-from addon.store.records import BLOCK_BYTES, Document, Extent
+from addon.store.records import BLOCK_BYTES, PACK_SEGMENT_BYTES, Document, Extent
 from addon.store.teller import Teller, Telling, no_telling, texts_bytes
 from addon.store.telling import PackIndex
 
@@ -60,6 +60,7 @@ class PackSender:
         self._process_id, self._pack_bytes_max = process_id, pack_bytes_max
         self._spool_dir, self._now_s, self._randbelow = spool_dir, now_s, randbelow
         self._settled: list[int] = []
+        self._given_up: list[Extent] = []
 
     async def send(self, take: Callable[[int], Sequence[Waiting]], *, for_items: bool) -> Telling:
         """Send one pack, and tell everyone who waits for an item of it; returns what it told once the index knows it. Where there
@@ -92,13 +93,30 @@ class PackSender:
             if telling is not None:
                 self._teller.forget(telling)
 
+    @property
+    def has_settled(self) -> bool:
+        """Whether there are settled packs, or items given up, of which the index does not know it."""
+        return bool(self._settled or self._given_up)
+
+    def give_up(self, placement: Placement) -> None:
+        """Nobody wants an item that Telegram has."""
+        self._given_up.append(placement.extent)
+        placement.settle()
+
     async def settle(self) -> None:
         """Tell the index which packs are settled, where no further pack will. Raises `IndexUnavailable`."""
+        await self._tell_given_up()
         if settled := tuple(self._settled):
             await self._index.settle_packs(settled)
             del self._settled[: len(settled)]
 
+    async def _tell_given_up(self) -> None:
+        if given_up := tuple(self._given_up):
+            await self._index.give_up(given_up, now_s=self._now_s())
+            del self._given_up[: len(given_up)]
+
     async def _begin(self) -> int:
+        await self._tell_given_up()
         settled = tuple(self._settled)
         number = await self._index.begin_pack(self._process_id, settled=settled, now_s=self._now_s())
         del self._settled[: len(settled)]
@@ -128,12 +146,18 @@ class PackSender:
                 await asyncio.wait([writing])
                 raise
             document = await self._documents.send(
-                DocumentToSend(document_id, written.content, written.size, _caption(document_id, number, len(items)))
+                DocumentToSend(
+                    document_id,
+                    written.content,
+                    written.size,
+                    _caption(document_id, number, len(items)),
+                    segment_bytes=PACK_SEGMENT_BYTES,
+                )
             )
         finally:
             path.unlink(missing_ok=True)
         given_up = self._place(number, items, document, written.offsets)
-        await self._acknowledge(document, telling, is_orphan=given_up)
+        await self._acknowledge(document, telling, only_tells=not items, is_orphan=given_up)
 
     def _write(self, path: Path, document_id: str, number: int, items: Sequence[Waiting], telling: Telling) -> _Written:
         """In a worker thread: a small pack in memory, a larger one in a file."""
@@ -153,15 +177,19 @@ class PackSender:
         """Tell who waits; True where nobody does any more."""
         unsettled = _Unsettled(number, self._settled)
         for waiting, offset in zip(items, offsets, strict=True):
-            if not waiting.placed.done():
-                extent = Extent(document, offset, waiting.item.length, waiting.item.block_sha256s)
+            extent = Extent(document, offset, waiting.item.length, waiting.item.block_sha256s)
+            if waiting.placed.done():
+                self._given_up.append(extent)
+            else:
                 waiting.placed.set_result(Placement(extent, unsettled.one_more()))
         return unsettled.close()
 
-    async def _acknowledge(self, document: Document, telling: Telling, *, is_orphan: bool) -> None:
+    async def _acknowledge(self, document: Document, telling: Telling, *, only_tells: bool, is_orphan: bool) -> None:
         told = self._teller.acknowledged(telling)
         try:
-            await self._index.acknowledge_pack(document, told, tells_states=bool(telling.states), now_s=self._now_s())
+            await self._index.acknowledge_pack(
+                document, told, tells_states=bool(telling.states), only_tells=only_tells, now_s=self._now_s()
+            )
         except IndexUnavailable as failure:
             logger.warning("what was told in document %s will be told again: %s", document.document_id, failure)
             if is_orphan:

@@ -38,6 +38,8 @@ PACKED_BYTES_MAX = 8 << 20
 PACKED_SHARE = 3 / 7
 # A pack with states only goes out when nothing was sent for so long.
 IDLE_S = 30.0
+# The index is told which packs are settled by the next pack, or so much later: nothing as young as they are is erased before.
+SETTLE_S = 1.0
 # How long a pack may be under way before a live item in it that is late already is given up. Together with `put_wait_s_max` this is
 # below the minute after which common clients give up.
 SEND_S_MAX = 30.0
@@ -97,7 +99,7 @@ class Packer:
         self._changes: set[asyncio.Future[None]] = set()
         self._under_way: dict[asyncio.Task[None], Sequence[Waiting]] = {}
         self._forming = False
-        self._last_start_s = self._last_look_s = -math.inf
+        self._last_start_s = self._last_look_s = self._last_settled_s = -math.inf
         self._runner: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -166,7 +168,7 @@ class Packer:
         if self._queue.remove(waiting):
             self._notify()
         elif not waiting.placed.cancelled() and waiting.placed.exception() is None:
-            waiting.placed.result().settle()
+            self._sender.give_up(waiting.placed.result())
 
     def _refuse_what_would_wait(self, item: PackItem) -> None:
         live_bytes = self._queue.bytes(Urgency.LIVE)
@@ -212,7 +214,8 @@ class Packer:
         if self._forming:
             return math.inf
         if not len(self._queue) and not self._flushes:
-            return self._last_look_s + IDLE_S - now_s if self._limits.tells_when_idle else math.inf
+            idle_s = self._last_look_s + IDLE_S - now_s if self._limits.tells_when_idle else math.inf
+            return min(idle_s, self._last_settled_s + SETTLE_S - now_s) if self._sender.has_settled else idle_s
         if len(self._under_way) >= max(1, self._documents.ways()):
             return math.inf
         return max(self._last_start_s + self._gap_s() - now_s, self._documents.send_delay_s())
@@ -227,10 +230,16 @@ class Packer:
 
     async def _begin(self) -> None:
         """Something is to be begun: a pack, or the question whether there are states to tell."""
-        now_s = self._last_look_s = self._clock()
-        if not len(self._queue) and not self._flushes and not await self._index.has_untold():
+        now_s = self._clock()
+        if not len(self._queue) and not self._flushes:
+            self._last_settled_s = now_s
             await self._sender.settle()
-            return
+            if not self._limits.tells_when_idle or now_s < self._last_look_s + IDLE_S:
+                return
+            self._last_look_s = now_s
+            if not await self._index.has_untold():
+                return
+        self._last_look_s = now_s
         self._forming, self._last_start_s = True, now_s
         task = asyncio.create_task(self._send())
         self._under_way[task] = ()

@@ -19,6 +19,7 @@ from addon.store.conditions import Verdict, WriteCondition
 from addon.store.listed import Deletion, ListedObject, ListedPrefix
 from addon.store.multipart import CompletedUpload, Completion, MultipartUpload, NewPart, PartFacts
 from addon.store.records import (
+    BLOCK_BYTES,
     CopyJob,
     CopyOrder,
     CopyState,
@@ -50,6 +51,10 @@ class TelegramUnavailable(StoreError):
 
 class DocumentLost(StoreError):
     """The document cannot be read by any means that we have (all of them were tried). Never proof that it is gone for ever."""
+
+
+class KeyMissing(DocumentLost):
+    """It is sealed under a key that is not in the settings. The text names the key's id."""
 
 
 class DocumentCorrupt(StoreError):
@@ -175,7 +180,8 @@ class Index(Protocol):
 
     async def put_part(self, upload_id: str, part: NewPart, *, source: ObjectRecord | None = None) -> None:
         """Remember a part; one of the same number is replaced, and its documents become garbage. A part that is made of `source`
-        has some of its documents. Raises `UploadGone`, and `SourceChanged` where `source` is no longer the current object."""
+        has some of its documents. Raises `UploadGone`, and `SourceChanged` where `source` is no longer the current object, or its
+        bytes were moved to other documents."""
 
     async def parts(self, upload_id: str, *, after: int, limit: int) -> Sequence[PartFacts]:
         """Up to `limit` parts with numbers above `after`, in ascending order. Raises `UploadGone`."""
@@ -221,12 +227,16 @@ class Index(Protocol):
         """At start: writes whose end nobody saw. Copies of such keys are forgotten (the origin has the truth), objects written
         here stay; every mark goes. Returns how many there were."""
 
-    async def add_documents(self, documents: Sequence[Document], *, now_s: float) -> None:
+    async def add_documents(self, documents: Sequence[Document], *, now_s: float, used_within_s: float = 0.0) -> None:
         """Record documents as garbage-until-used right after Telegram acknowledged them; `put_object` and `commit_copy` take
-        them into use. So a crash between the two leaves a known orphan, not an unknown one."""
+        them into use. So a crash between the two leaves a known orphan, not an unknown one. They are not erased for `used_within_s`
+        seconds; of one that is known as garbage already the earlier end counts."""
+
+    async def give_up(self, extents: Sequence[Extent], *, now_s: float) -> None:
+        """Telegram has these bytes, and nobody will use them: their documents are garbage where nothing else is in them."""
 
     async def update_file_id(self, document_id: str, *, bot_id: int, file_id: str) -> None:
-        """Remember a file_id that was won again."""
+        """Remember a file_id that was won again; those of other bots stay."""
 
     async def relocate(self, moves: Sequence[Move]) -> int:
         """Bytes lie in another document now: every extent of an object or a part within the moved ranges is led there, and what
@@ -234,7 +244,7 @@ class Index(Protocol):
         there were."""
 
     async def garbage(self, *, limit: int) -> Sequence[Document]:
-        """Documents without any extent, oldest first."""
+        """Documents in Telegram without any extent, oldest first; but not those that only ever told states of keys."""
 
     async def grant_anonymous_read(self, bucket: str, key: str, *, etag: str) -> None:
         """The origin served this object to an anonymous client: mark the copy that has this ETag, and a copy job of the key."""
@@ -311,12 +321,22 @@ class Commits(Protocol):
 @dataclass(frozen=True, slots=True)
 class DocumentToSend:
     """A document to be sent: `content` is its bytes, or the file that holds them; `size` of them (1 … `document_bytes_max` of the
-    port `Documents`). `caption` is compact ASCII."""
+    port `Documents`). `caption` is compact ASCII, at most `captions.PLAIN_CHARS_MAX` characters. Where documents are sealed, this
+    one is in segments of `segment_bytes`: whoever reads a byte of it reads that many."""
 
     document_id: str
     content: bytes | Path
     size: int
     caption: str
+    segment_bytes: int = BLOCK_BYTES
+
+
+class Deleted(enum.Enum):
+    """What became of a message that was to be deleted: it is `GONE`, too old for it (`TOO_OLD`), or was `NOT_FOUND`."""
+
+    GONE = "gone"
+    TOO_OLD = "too old"
+    NOT_FOUND = "not found"
 
 
 class Documents(Protocol):
@@ -332,8 +352,16 @@ class Documents(Protocol):
 
     def read(self, document: Document, *, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """The bytes `offset … offset+length` of a document, in pieces of any size up to 1 MiB. Exactly `length` bytes come, or
-        it raises (`TelegramUnavailable`, `DocumentLost`). Resumes by itself after resets, truncation and expired paths. The
-        caller checks hashes."""
+        it raises (`TelegramUnavailable`, `DocumentLost`, `DocumentCorrupt`). Offsets are those of the bytes that were sent, also
+        where they lie there sealed (`seal_format.content_bytes` tells how many there are). Resumes by itself after resets,
+        truncation and expired paths. The caller checks hashes."""
+
+    def prepare(self, document: Document) -> None:
+        """A read of this document will follow soon: what has to be asked for first is asked for in the background. Never raises,
+        and promises nothing."""
+
+    def reads_from_start(self) -> bool:
+        """Whether a read, as far as is known, costs what lies in front of its offset as well: the file host ignores ranges."""
 
     def send_delay_s(self) -> float:
         """How long a document sent now would wait for its turn, in seconds; `inf` where only the end of another send can tell."""
@@ -350,8 +378,12 @@ class Documents(Protocol):
     def on_new_file_id(self, remember: Callable[[str, int, str], None]) -> None:
         """Register who is told (document_id, bot_id, file_id) when a file_id was won again."""
 
-    async def delete(self, document: Document) -> bool:
-        """Delete its message; False where Telegram says that it is too old or not there."""
+    async def delete(self, document: Document) -> Deleted:
+        """Delete its message. Raises `TelegramUnavailable` where no bot could tell."""
+
+    async def blank(self, document: Document) -> bool:
+        """Put an empty placeholder in the place of the document in its message, which may be as old as it likes. That is a message
+        to Telegram's limits, and waits for its turn. False where there is no such message. Raises `TelegramUnavailable`."""
 
     async def close(self) -> None:
         """Let go of every connection."""

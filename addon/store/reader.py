@@ -1,36 +1,35 @@
-"""From extents back to a stream of bytes: every block is checked against its SHA-256 before a byte of it is passed on.
+"""From extents back to a stream of bytes, each block checked before a byte of it is passed on.
 
-A block comes from memory, else from disk, else from Telegram; neighbouring blocks that have to come from Telegram come in one
-download. A few blocks are fetched ahead of the client, never more, so a reader holds at most `READ_AHEAD_BLOCKS` + 2 blocks.
-
-Of a file that was imported unread nobody knows the hashes. Its length is checked all the same (`Documents.read` gives exactly what
-was asked of a document of that size, or raises), and it is never kept on disk: what lies there could not be checked.
+A block comes from memory, else from disk, else from Telegram (`arrivals.py`). A reader asks for a few blocks ahead of his client,
+also beyond the end of a document, so that the next one's first bytes are there when they are needed; its link is asked for as
+soon as the document in front of it is begun. Where one download gives less than the client takes, he asks further ahead, so
+that two or three documents come at a time. What all readers hold beyond the first few blocks is bounded together.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
-import logging
-from collections.abc import AsyncGenerator
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 
 from addon.store import layout
+from addon.store.arrivals import Arrivals
 from addon.store.cache import DiskCache, MemoryCache
-from addon.store.ports import DocumentCorrupt, Documents
+from addon.store.ports import Documents
 from addon.store.records import NewObject, ObjectRecord
-
-logger = logging.getLogger(__name__)
+from addon.store.streams import PARK_S, Arrival, Run
 
 READ_AHEAD_BLOCKS = 4
-# A client that takes no block for this long gives its download back, so that slow clients cannot hold all of them; the download
-# is taken up again at the next block when the client is ready for it.
-PARK_S = 5.0
-# A block whose bytes are wrong is fetched once more: a damaged transfer heals, a damaged document does not.
-TRIES_PER_BLOCK = 2
-
-_QueueItem = bytes | BaseException | None
+READ_AHEAD_BLOCKS_MAX = 40
+# Of all readers together, beyond their first few.
+READ_AHEAD_BLOCKS_TOTAL_MAX = 160
+# A client who waits this long for a block takes more than the downloads give: at 50 MB/s a block takes 20 ms. (The first one is no
+# measure: its link is asked for first.)
+WAITED_S = 0.02
+# Documents whose links are asked for ahead.
+LINKS_AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,9 @@ class Reader:
     """Reads objects' bytes."""
 
     def __init__(self, documents: Documents, memory: MemoryCache, disk: DiskCache, admission: Admission) -> None:
-        self._documents, self._memory, self._disk = documents, memory, disk
-        self._admission = admission
+        self._documents, self._memory, self._disk, self._admission = documents, memory, disk, admission
+        self._arrivals = Arrivals(documents, memory, disk)
+        self._spare = _Spare(READ_AHEAD_BLOCKS_TOTAL_MAX)
 
     def in_memory(self, record: ObjectRecord) -> bytes | None:
         """The whole object where it is empty, or one block that is held in memory."""
@@ -69,123 +69,117 @@ class Reader:
             extent = record.extents[0]
             self._memory.put((extent.document.document_id, extent.offset, extent.length), block)
 
+    async def forget(self, document_ids: Collection[str]) -> None:
+        """These documents are erased: nothing of them stays at hand."""
+        self._memory.forget_documents(document_ids)
+        for document_id in document_ids:
+            await asyncio.to_thread(self._disk.forget_document, document_id)
+
     async def read(self, record: ObjectRecord, start: int, length: int) -> AsyncGenerator[bytes, None]:
         """`length` verified bytes from `start`, in pieces of at most a block.
 
         Raises what the port `Documents` raises, and `DocumentCorrupt`; never passes on a byte of a block that is wrong.
         """
-        blocks = layout.blocks_of(list(record.extents), start, length)
-        queue: asyncio.Queue[_QueueItem] = asyncio.Queue(maxsize=READ_AHEAD_BLOCKS)
-        filling = asyncio.create_task(self._fill(record, blocks, queue))
+        runs = self._runs(record, layout.blocks_of(list(record.extents), start, length))
+        window = _Window(self._documents, self._arrivals, self._spare, runs)
         try:
-            while (item := await queue.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
+            while (piece := await window.next()) is not None:
+                yield piece
         finally:
-            filling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await filling
+            window.close()
 
-    async def _fill(self, record: ObjectRecord, blocks: list[layout.Block], queue: asyncio.Queue[_QueueItem]) -> None:
-        """Put the asked-for bytes of each block into the queue, then None; or the exception that ended it."""
-        try:
-            for run in _runs(blocks):
-                await self._fill_run(record, run, queue)
-            await queue.put(None)
-        except Exception as error:  # noqa: BLE001 -- it is carried to the reader, who raises it
-            await queue.put(error)
+    async def close(self) -> None:
+        """Stop what is under way."""
+        await self._arrivals.close()
 
-    async def _fill_run(self, record: ObjectRecord, run: list[layout.Block], queue: asyncio.Queue[_QueueItem]) -> None:
-        """Blocks that lie side by side in one document: from the caches as far as they reach, the rest in one download."""
-        waiting = list(run)
-        tries = 0
-        while waiting:
-            held = await self._held(waiting[0])
-            if held is not None:
-                block = waiting.pop(0)
-                await queue.put(held[block.skip : block.skip + block.take])
-                continue
-            before = len(waiting)
-            with contextlib.suppress(_WrongBlock):
-                parked = await self._download(record, waiting, queue)
-                if parked is not None:
-                    await queue.put(parked)
-            tries = tries + 1 if len(waiting) == before else 1
-            if waiting and tries >= TRIES_PER_BLOCK:
-                document = waiting[0].extent.document
-                raise DocumentCorrupt(
-                    f"document {document.document_id} (message {document.message_id}) has wrong bytes"
-                )
+    def _runs(self, record: ObjectRecord, blocks: list[layout.Block]) -> list[Run]:
+        """Blocks grouped by extent, in order."""
+        grouped: list[list[layout.Block]] = []
+        for block in blocks:
+            last = grouped[-1][-1] if grouped else None
+            if last is not None and last.extent is block.extent and last.number + 1 == block.number:
+                grouped[-1].append(block)
+            else:
+                grouped.append([block])
+        admission = self._admission
+        in_memory = record.size <= admission.memory_object_bytes_max
+        on_disk = record.size <= admission.disk_object_bytes_max
+        return [Run(group, in_memory, on_disk, admission.disk_object_bytes_max) for group in grouped]
 
-    async def _download(
-        self, record: ObjectRecord, waiting: list[layout.Block], queue: asyncio.Queue[_QueueItem]
-    ) -> bytes | None:
-        """Download `waiting` (side by side in one document), taking each block off the list as it is passed on.
 
-        Returns early, with the bytes that are next, where the client is too slow for a download to be kept for it.
-        """
-        first, last = waiting[0], waiting[-1]
-        length = last.document_offset + last.length - first.document_offset
-        stream = self._documents.read(first.extent.document, offset=first.document_offset, length=length)
-        pending = bytearray()
-        async with contextlib.aclosing(stream) as pieces:
-            async for piece in pieces:
-                pending += piece
-                while waiting and len(pending) >= waiting[0].length:
-                    block = waiting[0]
-                    data = bytes(memoryview(pending)[: block.length])
-                    del pending[: block.length]
-                    if not await asyncio.to_thread(_is_right, data, block.sha256):
-                        logger.warning("wrong bytes from Telegram in document %s", block.extent.document.document_id)
-                        raise _WrongBlock
-                    waiting.pop(0)
-                    await self._admit(record, block, data)
-                    asked_for = data[block.skip : block.skip + block.take]
-                    try:
-                        # Not wait_for: that of Python 3.11 can swallow the cancellation that ends this task.
-                        async with asyncio.timeout(PARK_S):
-                            await queue.put(asked_for)
-                    except TimeoutError:
-                        return asked_for
-        return None
+@dataclass(slots=True)
+class _Spare:
+    """Blocks that readers may still hold beyond their first few."""
 
-    async def _held(self, block: layout.Block) -> bytes | None:
-        """The block from memory or disk, checked."""
-        key = (block.extent.document.document_id, block.document_offset, block.length)
-        if (held := self._memory.get(key)) is not None:
-            return held
-        data = await asyncio.to_thread(self._disk.get, key) if block.sha256 is not None else None
-        if data is None:
+    blocks: int
+
+    def take(self, blocks: int) -> int:
+        taken = min(blocks, self.blocks)
+        self.blocks -= taken
+        return taken
+
+
+class _Window:
+    """The next blocks of one reader, asked for and not taken yet."""
+
+    def __init__(self, documents: Documents, arrivals: Arrivals, spare: _Spare, runs: list[Run]) -> None:
+        self._documents, self._arrivals, self._spare = documents, arrivals, spare
+        self._runs = runs
+        self._run, self._number = 0, 0  # of the next block to ask for
+        self._asked: deque[tuple[Run, int, Arrival]] = deque()
+        self._size = READ_AHEAD_BLOCKS
+        self._given_at_s, self._has_begun = time.monotonic(), False
+
+    async def next(self) -> bytes | None:
+        """The wanted bytes of the next block; None after the last one."""
+        if time.monotonic() - self._given_at_s > PARK_S:
+            self._narrow()
+        self._ask()
+        if not self._asked:
             return None
-        if not await asyncio.to_thread(_is_right, data, block.sha256):
-            logger.warning("wrong bytes in the disk cache for document %s: dropped", key[0])
-            await asyncio.to_thread(self._disk.forget, key)
-            return None
-        return data
+        run, number, arrival = self._asked[0]
+        if arrival.data.done() and arrival.data.exception() is not None:
+            # It failed while nobody needed it; by now it may be there.
+            self._arrivals.release(arrival)
+            arrival = self._arrivals.want(run, number, self)
+            self._asked[0] = run, number, arrival
+        if not arrival.data.done():
+            began_s = time.monotonic()
+            # Shielded, because others may wait for the same block.
+            await asyncio.shield(arrival.data)
+            if time.monotonic() - began_s > WAITED_S and self._has_begun:
+                self._widen()
+        data = arrival.data.result()
+        self._asked.popleft()
+        self._arrivals.release(arrival)
+        self._ask()
+        self._given_at_s, self._has_begun = time.monotonic(), True
+        block = run.blocks[number]
+        return data[block.skip : block.skip + block.take]
 
-    async def _admit(self, record: ObjectRecord, block: layout.Block, data: bytes) -> None:
-        key = (block.extent.document.document_id, block.document_offset, block.length)
-        if record.size <= self._admission.memory_object_bytes_max:
-            self._memory.put(key, data)
-        if record.size <= self._admission.disk_object_bytes_max and block.sha256 is not None:
-            await asyncio.to_thread(self._disk.put, key, data)
+    def close(self) -> None:
+        """The reader takes no more."""
+        while self._asked:
+            self._arrivals.release(self._asked.pop()[2])
+        self._arrivals.leave(self)
+        self._narrow()
 
+    def _ask(self) -> None:
+        while self._run < len(self._runs) and len(self._asked) < self._size:
+            run = self._runs[self._run]
+            if self._number == 0:
+                if self._asked and not self._arrivals.may_fetch_before_need(run, 0):
+                    return
+                for later in self._runs[self._run + 1 : self._run + 1 + LINKS_AHEAD]:
+                    self._documents.prepare(later.document)
+            self._asked.append((run, self._number, self._arrivals.want(run, self._number, self)))
+            self._number += 1
+            if self._number == len(run.blocks):
+                self._run, self._number = self._run + 1, 0
 
-class _WrongBlock(Exception):
-    """A block's bytes do not have its hash."""
+    def _widen(self) -> None:
+        self._size += self._spare.take(min(self._size, READ_AHEAD_BLOCKS_MAX - self._size))
 
-
-def _is_right(data: bytes, sha256: bytes | None) -> bool:
-    return sha256 is None or hashlib.sha256(data).digest() == sha256
-
-
-def _runs(blocks: list[layout.Block]) -> list[list[layout.Block]]:
-    """Blocks grouped by document, in order."""
-    runs: list[list[layout.Block]] = []
-    for block in blocks:
-        if runs and runs[-1][-1].extent == block.extent:
-            runs[-1].append(block)
-        else:
-            runs.append([block])
-    return runs
+    def _narrow(self) -> None:
+        self._spare.blocks += self._size - READ_AHEAD_BLOCKS
+        self._size = READ_AHEAD_BLOCKS

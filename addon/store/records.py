@@ -9,6 +9,18 @@ from dataclasses import dataclass, field
 # An extent carries one SHA-256 for each block of this many bytes (the last block may be shorter), so that a reader can check
 # a range without reading the whole document, and can pass bytes on before the document has ended.
 BLOCK_BYTES = 1 << 20
+# What a document of many small objects is sealed in, so that to read one of them is to read little more.
+PACK_SEGMENT_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentCopy:
+    """A message in another chat that holds the same file; `file_id` is that of the bot `bot_id`, empty where it is not known."""
+
+    chat_id: int
+    message_id: int
+    bot_id: int
+    file_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +30,9 @@ class Document:
     `document_id` is ours (it stands in the caption); (`chat_id`, `message_id`) is the durable address; `file_id` belongs to the
     bot whose numeric id is `bot_id` and is a cache that can be won again by forwarding the message. `size` is in bytes.
     A file that was imported by its `file_id` alone has no message that we know: `chat_id` and `message_id` are 0 then. One that
-    waits in the spool folder has no `file_id` either. `key_id` names the key under which its bytes are sealed, in segments of
-    `segment_bytes` bytes each before sealing; empty and 0 where they lie there as they are.
+    waits in the spool folder has no `file_id` either. `key_id` names the key under which its bytes are sealed (`seal_format.Seal`),
+    in segments of `segment_bytes` bytes each before sealing; empty and 0 where they lie there as they are. `copies` are the further
+    messages that came of sending it; of a document that is read from the index they are not told.
     """
 
     document_id: str
@@ -31,6 +44,7 @@ class Document:
     size: int
     key_id: str = ""
     segment_bytes: int = 0
+    copies: tuple[DocumentCopy, ...] = field(default=(), compare=False)
 
     @property
     def is_spooled(self) -> bool:

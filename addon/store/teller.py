@@ -62,7 +62,7 @@ class Teller:
             if not _is_whole(state):
                 self._count(state)
         complete = untold.complete and not any(state.piece for state in untold.states)
-        settled_up_to = min(untold.under_way, default=number) - 1 if complete else 0
+        settled_up_to = min(untold.under_way, default=number) - 1 if complete and not untold.spooled else 0
         return Telling(settled_up_to, untold.as_of, untold.under_way, untold.states, complete)
 
     def _count(self, state: StateToTell) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from addon.store.records import Document
+from addon.store.records import Document, Extent
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,15 @@ class StateToTell:
 @dataclass(frozen=True, slots=True)
 class Untold:
     """States as of one moment, at which the counter stood at `as_of` and the packs `under_way` were not settled. `complete` says
-    that these are all the states that no document told at that moment."""
+    that these are all the states that no document told at that moment, and that could be told: with `spooled` there were objects
+    whose bytes were not in Telegram yet."""
 
     as_of: int
     under_way: tuple[int, ...]
     states: tuple[StateToTell, ...]
     cursor: Cursor
     complete: bool
+    spooled: bool = False
 
 
 class PackIndex(Protocol):
@@ -69,6 +71,9 @@ class PackIndex(Protocol):
 
     async def settle_packs(self, numbers: Sequence[int]) -> None:
         """These packs are under way no more: each of their items was committed or given up."""
+
+    async def give_up(self, extents: Sequence[Extent], *, now_s: float) -> None:
+        """See `ports.Index`."""
 
     async def forget_packs(self, *, processes: str, began_before_s: float) -> int:
         """The packs that processes whose ids begin with `processes` numbered before that time are under way no more, because those
@@ -82,7 +87,7 @@ class PackIndex(Protocol):
         """Whether there is a state that no document tells."""
 
     async def acknowledge_pack(
-        self, document: Document, told: Sequence[UntoldKey], *, tells_states: bool, now_s: float
+        self, document: Document, told: Sequence[UntoldKey], *, tells_states: bool, only_tells: bool, now_s: float
     ) -> None:
         """Telegram has the pack: the document is known as garbage until an extent refers to it, and the states `told` are untold no
-        more, unless they changed meanwhile."""
+        more, unless they changed meanwhile. `only_tells`: there are no items in it."""

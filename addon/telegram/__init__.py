@@ -7,8 +7,10 @@ bots.py        which bot sends to which chat, and when
 limits.py      Telegram's limits and pauses as pure bookkeeping
 retries.py     growing pauses, attempts, deadlines
 downloads.py   one download: exactly the right bytes, or an error
+local_files.py the same from the disk of a local Bot API server
 answers.py     what an answer about a document must hold (pure)
 client.py      one bot's calls over HTTP; multipart.py the body of an upload; errors.py what a call can fail with
+wide_reads.py  lets httpcore read in larger pieces
 redaction.py   keeps tokens out of the HTTP libraries' logs
 probe.py       what `tgstore check` tries
 """

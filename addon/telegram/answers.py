@@ -55,6 +55,37 @@ def sent_file(result: Any, *, chat_id: int, size: int) -> SentFile | Rejected:
     return Rejected(f"the answer has {told} where {size} bytes were sent", chat_id, message_id)
 
 
+@dataclass(frozen=True, slots=True)
+class FoundMessage:
+    """A message that was found: when it, or the one that it is a forwarded copy of, was sent (UNIX seconds, 0 where that is not
+    told); `caption` is empty where it has none; `file` is None where it has no file."""
+
+    chat_id: int
+    message_id: int
+    sent_at_s: int
+    caption: str
+    file: SentFile | None
+
+
+def found_message(result: Any) -> FoundMessage | None:
+    """A message of a chat's, whoever wrote it; None where there is none that can be read."""
+    message = result if isinstance(result, Mapping) else {}
+    chat = message.get("chat")
+    chat_id, message_id = chat.get("id") if isinstance(chat, Mapping) else None, message.get("message_id")
+    if not isinstance(chat_id, int) or not isinstance(message_id, int) or isinstance(message_id, bool):
+        return None
+    caption, origin = message.get("caption"), message.get("forward_origin")
+    date = origin.get("date") if isinstance(origin, Mapping) else message.get("date")
+    files = [found for name in MEDIA_FIELDS if (found := _file(message.get(name), chat_id, message_id))]
+    return FoundMessage(
+        chat_id,
+        message_id,
+        date if isinstance(date, int) else 0,
+        caption if isinstance(caption, str) else "",
+        files[0] if files else None,
+    )
+
+
 def _file(media: Any, chat_id: int, message_id: int) -> SentFile | None:
     if not isinstance(media, Mapping):
         return None

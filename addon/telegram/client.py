@@ -60,15 +60,18 @@ def public_authorities() -> ssl.SSLContext:
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """Limits of one HTTP exchange in seconds. `stall_s` is between two pieces of a transfer; `answer_s` for the whole answer
-    of a call; an upload may take `answer_s` plus its size at `upload_bytes_per_s_min`."""
+    of a call; an upload may take `answer_s` plus its size at `upload_bytes_per_s_min`. getFile may take `get_file_s`: a local
+    server fetches the whole file first."""
 
     connect_s: float = 10.0
     stall_s: float = 30.0
     answer_s: float = 45.0
+    get_file_s: float = 45.0
     upload_bytes_per_s_min: int = 100_000
 
-    def of_call(self, upload_bytes: int) -> float:
-        return self.answer_s + upload_bytes / self.upload_bytes_per_s_min
+    def of_call(self, method: str, upload_bytes: int) -> float:
+        answer_s = self.get_file_s if method == "getFile" else self.answer_s
+        return answer_s + upload_bytes / self.upload_bytes_per_s_min
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,10 @@ class BotApi:
     def __repr__(self) -> str:
         return f"<BotApi of bot {self.bot_id}>"
 
+    def without_token(self, text: str) -> str:
+        """The text with the token cut out of it."""
+        return text.replace(self._token, "<token>")
+
     async def call(
         self, method: str, params: Mapping[str, str | int | bool] | None = None, *, file: FilePart | None = None
     ) -> Any:
@@ -113,7 +120,7 @@ class BotApi:
         texts = {name: _text(value) for name, value in (params or {}).items()}
         body = MultipartBody(texts, file) if file else None
         # A failure leaves this frame only as one of our own errors: the request object, whose repr shows the URL, stays inside.
-        outcome = await self._outcome(method, texts, body, self._timeouts.of_call(file.size if file else 0))
+        outcome = await self._outcome(method, texts, body, self._timeouts.of_call(method, file.size if file else 0))
         if isinstance(outcome, BotApiError):
             raise outcome
         return outcome
@@ -142,7 +149,7 @@ class BotApi:
 
     def _request(self, method: str, params: Mapping[str, str], body: MultipartBody | None) -> httpx.Request:
         url = f"{self._base}/bot{self._token}/{method}"
-        timeout = {"timeout": self._phases(self._timeouts.answer_s)}
+        timeout = {"timeout": self._phases(self._timeouts.of_call(method, 0))}
         if body is None:
             form = {"Content-Type": "application/x-www-form-urlencoded"}
             return httpx.Request("POST", url, headers=form, content=urlencode(params).encode(), extensions=timeout)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from addon.store.ports import TelegramUnavailable
+from addon.store.ports import Deleted, TelegramUnavailable
 from addon.store.records import Document
 from addon.telegram.bots import Bots
 from addon.telegram.client import BotApi
@@ -24,42 +24,52 @@ from addon.telegram.retries import Retries
 
 REFUSED_RETRY_AFTER_S = 60.0
 
-_TOO_OLD_OR_GONE = ("message to delete not found", "message can't be deleted")
+_NOT_FOUND = "message to delete not found"
+# Telegram says so of a message that is too old, and of one that this bot has no right to delete.
+_NOT_DELETED = "message can't be deleted"
 
 logger = logging.getLogger(__name__)
 
 
-async def delete(bots: Bots, document: Document, retries: Retries) -> bool:
-    """Delete a document's message by whichever bot may; False where Telegram says that it is too old or not there, and for a
-    document whose message is not known: there is nothing of ours to delete.
+async def delete(bots: Bots, document: Document, retries: Retries) -> Deleted:
+    """Delete a document's message by whichever bot may. A document whose message is not known has none that could be found.
 
     Raises `TelegramUnavailable` where no bot could tell.
     """
     if not document.has_message:
-        return False
+        return Deleted.NOT_FOUND
     refused: BotApiError | None = None
+    is_too_old = False
     for bot in sorted(bots.bots, key=lambda bot: bot.bot_id != document.bot_id):  # The bot that sent it first.
         try:
-            return await _delete_as(bots, bot, document, retries)
+            outcome = await _delete_as(bots, bot, document, retries)
         except (BadRequest, Unauthorized, Forbidden, ChatMigrated) as error:
             refused = error
+            continue
+        if outcome is not Deleted.TOO_OLD:
+            return outcome
+        is_too_old = True
+    if is_too_old:
+        return Deleted.TOO_OLD
     raise TelegramUnavailable(
         f"no bot may delete document {document.document_id}: {refused}", retry_after_s=REFUSED_RETRY_AFTER_S
     ) from refused
 
 
-async def _delete_as(bots: Bots, bot: BotApi, document: Document, retries: Retries) -> bool:
+async def _delete_as(bots: Bots, bot: BotApi, document: Document, retries: Retries) -> Deleted:
     while True:
         try:
-            await retries.wait_out(bots.limits.paused_s(bot.bot_id, document.chat_id), "deleteMessage")
+            await retries.wait_out(await bots.paused_s(bot.bot_id, document.chat_id), "deleteMessage")
             await bot.call("deleteMessage", {"chat_id": document.chat_id, "message_id": document.message_id})
-            return True
+            return Deleted.GONE
         except RateLimited as error:
-            bots.limits.pause(bot.bot_id, document.chat_id, error.retry_after_s)
+            await bots.pause(bot.bot_id, document.chat_id, error.retry_after_s)
             await retries.pause(error)
         except BadRequest as error:
-            if any(text in error.text for text in _TOO_OLD_OR_GONE):
-                return False
+            if _NOT_FOUND in error.text:
+                return Deleted.NOT_FOUND
+            if _NOT_DELETED in error.text:
+                return Deleted.TOO_OLD
             raise
         except TRANSIENT as error:
             await retries.pause(error)
@@ -69,11 +79,11 @@ async def discard(bots: Bots, bot: BotApi, chat_id: int, message_id: int) -> Non
     """Delete a message of ours that nothing refers to. One attempt: where it fails, the message stays as an orphan that its
     caption marks, and the log says so."""
     try:
-        paused_s = bots.limits.paused_s(bot.bot_id, chat_id)
+        paused_s = await bots.paused_s(bot.bot_id, chat_id)
         if paused_s > 0:
             raise RateLimited("deleteMessage", paused_s)
         await bot.call("deleteMessage", {"chat_id": chat_id, "message_id": message_id})
     except BotApiError as error:
         if isinstance(error, RateLimited):
-            bots.limits.pause(bot.bot_id, chat_id, error.retry_after_s)
+            await bots.pause(bot.bot_id, chat_id, error.retry_after_s)
         logger.warning("message %d of chat %d stays behind as an orphan: %s", message_id, chat_id, error)

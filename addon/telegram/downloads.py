@@ -53,18 +53,26 @@ async def download(
     length: int,
     clock: Callable[[], float],
     ask_for_range: bool = True,
+    tell_range: Callable[[bool], None] = lambda _: None,
 ) -> AsyncGenerator[bytes, None]:
     """The bytes `offset … offset+length` of a file of `size` bytes, in pieces of at most 1 MiB. With `ask_for_range` false the
-    whole file is fetched, whatever the file host may think of ranges.
+    whole file is fetched, whatever the file host may think of ranges. `tell_range` is told whether it honours the one that it was
+    asked for.
 
     Raises a `BotApiError` where the transfer fails; what was given before that is right and can be continued from.
     """
     headers = {} if length == size or not ask_for_range else {"Range": f"bytes={offset}-{offset + length - 1}"}
     async with bot.open_file(file_path, headers) as response:
         skip = bytes_to_skip(response.status_code, response.headers, size=size, offset=offset, length=length)
+        if headers:
+            tell_range(response.status_code == 206)
+        # A body that is read to its end leaves the connection for others; one that goes on behind our bytes is left.
+        ends_there = "content-length" in response.headers and (response.status_code == 206 or offset + length == size)
         left = length
         async with aclosing(_pieces(response, clock)) as pieces:
             async for received in pieces:
+                if not left:
+                    return
                 piece = received
                 if skip:
                     dropped = min(skip, len(piece))
@@ -76,8 +84,10 @@ async def download(
                     continue
                 left -= len(piece)
                 yield piece
-                if not left:
+                if not left and not ends_there:
                     return
+    if not left:
+        return
     raise NetworkFailure("download", f"the transfer ended {left} bytes early", ambiguous=False)
 
 

@@ -57,6 +57,13 @@ class NotFound(BotApiError):
     """404 on a file link: the path has expired or was never there."""
 
 
+class FileUnreadable(BotApiError):
+    """A local server's file that this process cannot read until the operator has changed something; the text says what."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("download", detail)
+
+
 class ServerFailure(BotApiError):
     """5xx, as JSON or as a gateway's HTML page. The request may have been carried out."""
 

@@ -11,17 +11,22 @@ from typing import Any
 import httpx
 
 from addon.store.probe import ProbeResult
+from addon.telegram.answers import file_link
 from addon.telegram.client import BotApi, Timeouts, public_authorities
 from addon.telegram.errors import (
     BadRequest,
     BotApiError,
     ChatMigrated,
+    FileUnreadable,
     Forbidden,
+    MalformedAnswer,
     NetworkFailure,
+    NotFound,
     RateLimited,
     ServerFailure,
     Unauthorized,
 )
+from addon.telegram.local_files import local_file
 from addon.telegram.multipart import FilePart
 
 CLOCK_DIFFERENCE_S_MAX = 60.0
@@ -37,11 +42,13 @@ async def probe(
     chat_ids: Sequence[int],
     *,
     writes: bool,
+    local: bool = False,
     wall_clock: Callable[[], float] = time.time,
     timeouts: Timeouts | None = None,
 ) -> list[ProbeResult]:
     """Try every bot and every chat. `writes` false changes nothing in Telegram (getMe, getChat, getChatMember); true also sends a
-    small document to each chat by each bot, edits, pins, unpins, forwards and deletes it. Never raises for what it finds."""
+    small document to each chat by each bot, edits, pins, unpins, forwards and deletes it; with `local` it is also read from the
+    disk of the local server. Never raises for what it finds."""
     findings: list[ProbeResult] = []
     transport = httpx.AsyncHTTPTransport(trust_env=False, verify=public_authorities())
     try:
@@ -57,7 +64,7 @@ async def probe(
             findings += greeted
             if greeted[0].ok:
                 for chat_id in chat_ids:
-                    findings += await (_try_chat(bot, chat_id) if writes else _look_at_chat(bot, chat_id))
+                    findings += await (_try_chat(bot, chat_id, local) if writes else _look_at_chat(bot, chat_id))
     finally:
         await transport.aclose()
     return findings
@@ -133,8 +140,8 @@ def _judge_rights(subject: str, chat: Any, member: Any) -> ProbeResult:
     return ProbeResult(subject, True, f"the bot is {status} and may post, edit and delete")
 
 
-async def _try_chat(bot: BotApi, chat_id: int) -> list[ProbeResult]:
-    """Post, edit, pin, unpin, forward, delete. Whatever was posted is deleted at the end."""
+async def _try_chat(bot: BotApi, chat_id: int, local: bool) -> list[ProbeResult]:
+    """Post, read where the server is local, edit, pin, unpin, forward, delete. Whatever was posted is deleted at the end."""
     subject = f"bot {bot.bot_id} in chat {chat_id}"
     findings = await _look_at_chat(bot, chat_id)
     posted, finding = await _step(f"{subject}: post", _post(bot, chat_id))
@@ -144,6 +151,9 @@ async def _try_chat(bot: BotApi, chat_id: int) -> list[ProbeResult]:
         if finding.ok:
             findings.append(ProbeResult(f"{subject}: post", False, "the answer has no message_id", "try again"))
         return findings
+    if local:
+        _, finding = await _step(f"{subject}: read", _read_locally(bot, posted))
+        findings.append(finding)
     message: dict[str, str | int | bool] = {"chat_id": chat_id, "message_id": message_id}
     quiet = {"disable_notification": True}
     for name, method, params in (
@@ -182,6 +192,19 @@ async def _post(bot: BotApi, chat_id: int) -> Any:
     return await bot.call("sendDocument", params, file=part)
 
 
+async def _read_locally(bot: BotApi, posted: Any) -> None:
+    """What was posted, from the local server's disk. Raises a `BotApiError` where it is not there, or something else is."""
+    document = posted.get("document") if isinstance(posted, Mapping) else None
+    file_id = document.get("file_id") if isinstance(document, Mapping) else None
+    link = file_link(await bot.call("getFile", {"file_id": str(file_id)}))
+    if link is None:
+        raise MalformedAnswer("getFile", "an answer without a file_path")
+    size = len(PROBE_TEXT)
+    pieces = local_file(bot, link.path, size=size, offset=0, length=size)
+    if b"".join([piece async for piece in pieces]) != PROBE_TEXT:
+        raise MalformedAnswer("download", f"{bot.without_token(link.path)} holds something else than what was posted")
+
+
 async def _step(subject: str, call: Awaitable[Any]) -> tuple[Any, ProbeResult]:
     try:
         result = await call
@@ -202,6 +225,8 @@ def advice(error: BotApiError) -> str:
         return f"add the bot to the chat: {_ADMINISTRATOR}"
     if isinstance(error, ChatMigrated):
         return f"put {error.chat_id} into [telegram] chat_ids in the place of the old id"
+    if isinstance(error, FileUnreadable | NotFound):
+        return 'see "A Bot API server of your own" in docs/operation.md'
     if isinstance(error, RateLimited):
         return f"wait {error.retry_after_s:g} s and try again"
     if isinstance(error, BadRequest):

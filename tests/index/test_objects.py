@@ -172,11 +172,11 @@ async def test_added_documents_are_garbage_until_they_are_used(index: Index) -> 
 
 async def test_a_file_id_that_was_won_again_is_remembered(index: Index) -> None:
     await index.put_object(new_object("a", "d1"))
-    await index.update_file_id("d1", bot_id=77, file_id="won-again")
-    await index.update_file_id("unknown", bot_id=77, file_id="x")
+    await index.update_file_id("d1", bot_id=123456, file_id="won-again")
+    await index.update_file_id("unknown", bot_id=123456, file_id="x")
     state = await index.key_state(BUCKET, "a")
     assert isinstance(state, ObjectRecord)
-    assert (state.extents[0].document.bot_id, state.extents[0].document.file_id) == (77, "won-again")
+    assert (state.extents[0].document.bot_id, state.extents[0].document.file_id) == (123456, "won-again")
 
 
 async def test_an_anonymous_read_is_granted_to_the_copy_with_this_etag_only(index: Index) -> None:

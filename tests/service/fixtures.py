@@ -12,8 +12,8 @@ import pytest
 from botocore.config import Config as BotoConfig
 from moto.server import ThreadedMotoServer
 
+from addon.store.send_ledger import Rate
 from addon.telegram.documents import TelegramDocuments
-from addon.telegram.limits import Rate
 from tests.service.product import ORIGIN_KEY, Product, running_product
 
 ORIGIN_BUCKETS = ("images-there", "other-there", "open-there")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import json
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,12 @@ from addon.s3.operations import Operation
 from addon.service.upload_slots import UploadSlots
 from addon.standin.server import StandIn
 from addon.standin.switches import Switches
+from addon.store.captions import open_caption
 from addon.store.object_store import ObjectStore
 from addon.store.ports import Index
 from addon.store.records import CopyJob, CopyState, ObjectRecord, Tombstone
+from addon.store.sealing import MasterKeys
+from addon.telegram.documents import TelegramDocuments
 from tests.service.origin_relay import OriginRelay, origin_relay
 from tests.service.signing import UNSIGNED, Headers, Key, presign, sign
 from tests.standin_fixture import BOT_A, BOT_B, CHANNEL, running_standin
@@ -36,9 +38,19 @@ USER = Key("AKTESTSERVICEUSER", "users-secret-key/of+the=tests")
 OTHER_USER = Key("AKTESTOTHERUSER", "another-secret-key-of-the-tests")
 ORIGIN_KEY = Key("AKTESTORIGINKEY", "origin-secret-key-of-the-tests")
 LIMIT_S = 20.0
+ENCRYPTION_KEY = bytes(range(100, 132))
+# For `[encryption]`.
+ENCRYPTION = f'key = "{ENCRYPTION_KEY.hex()}"'
 
 # What must never be in a log, an answer or an exception.
-SECRETS = (BOT_A.partition(":")[2], BOT_B.partition(":")[2], USER.secret, OTHER_USER.secret, ORIGIN_KEY.secret)
+SECRETS = (
+    BOT_A.partition(":")[2],
+    BOT_B.partition(":")[2],
+    USER.secret,
+    OTHER_USER.secret,
+    ORIGIN_KEY.secret,
+    ENCRYPTION_KEY.hex(),
+)
 
 # A fault of the stand-in: all bytes of a download are other ones.
 WRONG_BYTES = {"kind": "corrupt", "offset": 0, "count": 1 << 30}
@@ -82,6 +94,14 @@ class Product:
     @property
     def store(self) -> ObjectStore:
         return self.gateway._store
+
+    @property
+    def telegram(self) -> TelegramDocuments:
+        """The documents behind all that stands in front of them."""
+        documents: Any = self.store._documents
+        while not isinstance(documents, TelegramDocuments):
+            documents = documents._documents
+        return documents
 
     @property
     def upload_slots(self) -> UploadSlots:
@@ -154,15 +174,16 @@ class Product:
         return await self.index.copy_jobs(bucket, states=list(CopyState), limit=100)
 
     def spooled(self) -> list[Path]:
-        """What lies in the spool folder."""
-        return list((self.folder / "spool").iterdir())
+        """The files in the spool folder."""
+        return [path for path in (self.folder / "spool").rglob("*") if path.is_file()]
 
     def documents_in_telegram(self) -> dict[str, int]:
         """Size by document_id, of what stands in the channel."""
         found = {}
         for message in self.standin.control.state()["chats"][str(CHANNEL)]["messages"]:
-            if "document" in message and message["text"].startswith("{"):
-                found[json.loads(message["text"])["d"]] = message["document"]["size"]
+            caption = open_caption(MasterKeys(ENCRYPTION_KEY), message["text"]) if "document" in message else None
+            if caption is not None:
+                found[caption.about["d"]] = message["document"]["size"]
         return found
 
     async def garbage(self) -> set[str]:
@@ -211,12 +232,14 @@ def config_text(
     origin_port: int,
     *,
     telegram: str = "",
+    chats: str = str(CHANNEL),
     store: str = "",
+    encryption: str = "",
     copies: str = "",
     service: str = "",
     images: str = "",
 ) -> str:
-    """The settings; `images` are more of the bucket of that name."""
+    """The settings; `images` are more of the bucket of that name; `encryption` its table's lines."""
 
     def bucket(name: str, key: Key, more: str = "", *, origin: str | None = None) -> str:
         text = f"""
@@ -242,10 +265,12 @@ secret_access_key = "{ORIGIN_KEY.secret}"
 [telegram]
 api_url = "{api_url}"
 bot_tokens = ["{BOT_A}", "{BOT_B}"]
-chat_ids = [{CHANNEL}]
+chat_ids = [{chats}]
 {telegram}
 [store]
 {store or "put_wait_s_max = 2.0"}
+{"[encryption]" if encryption else ""}
+{encryption}
 [index]
 url = "sqlite:///tgstore.db"
 [cache]

@@ -19,7 +19,7 @@ from addon.store.records import BLOCK_BYTES, ObjectRecord
 from addon.telegram.documents import DOCUMENT_BYTES_MAX
 from tests.origin.raw_server import raw_server
 from tests.service.fixtures import OriginServer
-from tests.service.product import ALONE, IMAGES, OTHER, OTHER_USER, Answer, Product, eventually
+from tests.service.product import ALONE, ENCRYPTION, IMAGES, OTHER, OTHER_USER, Answer, Product, eventually
 from tests.service.signing import Headers
 from tests.service.uploads import Uploading, begin, by_boto, checksum, etag_of, part_list_xml, product_with_small_parts
 
@@ -28,11 +28,16 @@ V1, V2 = random.Random(41).randbytes(3 * BLOCK_BYTES + 777), random.Random(42).r
 STATES = ("only at the origin", "moved", "written here", "without origin")
 
 
-@pytest.fixture
+@pytest.fixture(params=["", ENCRYPTION], ids=["plain", "encrypted"])
 async def product(
-    tmp_path: Path, origin_server: OriginServer, quick_retries: None, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    origin_server: OriginServer,
+    quick_retries: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Product]:
-    async with product_with_small_parts(tmp_path, origin_server.port, monkeypatch) as running:
+    settings = {"encryption": request.param}
+    async with product_with_small_parts(tmp_path, origin_server.port, monkeypatch, **settings) as running:
         yield running
 
 

@@ -9,6 +9,7 @@ import itertools
 import random
 import zlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import unquote
 
 import boto3
@@ -23,6 +24,7 @@ from addon.telegram.documents import DOCUMENT_BYTES_MAX
 from tests.service.fixtures import OriginServer
 from tests.service.product import (
     ALONE,
+    ENCRYPTION,
     HOST,
     IMAGES,
     OPEN,
@@ -46,6 +48,14 @@ from tests.service.signing import (
 
 EXTENT = extent_bytes_max(DOCUMENT_BYTES_MAX)
 SIZES = (0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, EXTENT, EXTENT + 1, 45 * (1 << 20) + 12345)
+
+
+@pytest.fixture(params=["", ENCRYPTION], ids=["plain", "encrypted"])
+async def product(
+    request: pytest.FixtureRequest, tmp_path: Path, origin_server: OriginServer, quick_retries: None
+) -> AsyncIterator[Product]:
+    async with running_product(tmp_path, origin_server.port, encryption=request.param) as running:
+        yield running
 
 
 def sample(size: int, seed: int = 0) -> bytes:

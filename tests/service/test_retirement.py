@@ -73,7 +73,7 @@ async def test_listings_are_complete_from_the_index(retired: Product) -> None:
 async def test_bytes_that_telegram_does_not_give_are_not_asked_for_at_the_origin(retired: Product) -> None:
     at_hand = retired.store._reader._memory
     for place in list(at_hand._blocks):
-        del at_hand._blocks[place]
+        at_hand.forget(place)
     for block in (retired.folder / "cache").rglob("*"):
         if block.is_file():
             block.unlink()

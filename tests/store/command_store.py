@@ -24,4 +24,5 @@ def command_store(product: Product) -> ObjectStore:
         reader=reader,
         origins=store._origins,
         spool_dir=product.folder / "command-spool",
+        spool=store._spool,
     )

@@ -12,7 +12,6 @@ import pytest
 from addon.store.importer import Fate, Importer, ImportWish, Link, etag_unread
 from addon.store.known_files import FileRefused, FoundFile, KnownFiles
 from addon.store.records import Document, ObjectRecord, Tombstone
-from addon.telegram.documents import TelegramDocuments
 from tests.commands.import_lab import sent
 from tests.service.product import ALONE, IMAGES, Product
 from tests.standin_fixture import BOT_A_ID
@@ -37,12 +36,10 @@ class Interrupted:
 
 
 def importer(product: Product, wish: ImportWish, happens: Callable[[], Awaitable[object]] | None = None) -> Importer:
-    documents = product.store._documents
-    assert isinstance(documents, TelegramDocuments)
-    known_files: KnownFiles = documents.known_files
+    known_files: KnownFiles = product.telegram.known_files
     return Importer(
         index=product.index,  # type: ignore[arg-type]
-        documents=documents,
+        documents=product.store._documents,
         known_files=known_files if happens is None else Interrupted(known_files, happens),
         origins={},
         wish=wish,
@@ -99,7 +96,7 @@ async def test_a_file_that_cannot_be_sent_again_is_taken_without_a_message_and_t
             raise FileRefused("can't use file of type Photo as Document")
 
     taking = importer(product, ImportWish(anchor=True), lambda: put(product))
-    taking._known_files = Refusing(product.store._documents.known_files, lambda: put(product))  # type: ignore[attr-defined]
+    taking._known_files = Refusing(product.telegram.known_files, lambda: put(product))  # type: ignore[attr-defined]
     outcome = await taking.take(link)
     assert outcome.fate is Fate.TAKEN
     assert "without a message of its own" in outcome.reason

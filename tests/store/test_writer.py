@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,7 @@ async def test_the_index_does_not_commit(
 
         broken.setattr(type(written.index), "put_object", fail_all)
         broken.setattr(type(written.index), "add_documents", fail_all)
+        broken.setattr(type(written.index), "give_up", fail_all)
         assert_unavailable(await written.send("PUT", "k", body=SMALL))
     (orphan,) = set(written.documents_in_telegram()) - set(documents)
     assert f"document {orphan}" in caplog.text, "the log is the only place left that names it"
@@ -166,7 +168,7 @@ async def test_the_index_does_not_commit(
 
 async def test_a_spool_folder_that_takes_nothing(written: Product) -> None:
     spool = written.folder / "spool"
-    spool.rmdir()
+    shutil.rmtree(spool)
     answer = await written.send("PUT", "k", body=LARGE[: 3 * BLOCK_BYTES])
     assert answer.status_code == 500
     spool.mkdir()

@@ -232,7 +232,22 @@ async def test_a_bot_that_lost_the_chat_is_set_aside_and_comes_back(tmp_path: Pa
         assert len([call for call in world.calls("senddocument") if call["bot_id"] == BOT_A_ID]) == 1
         world.standin.control.chat("unkick", CHANNEL, bot_id=BOT_A_ID)
         await world.time.sleep(60)
+        await world.documents.look()
         assert (await world.send(CONTENT, "doc-3")).bot_id == BOT_A_ID
+
+
+@pytest.mark.parametrize("op", ["kick", "leave", "demote", "revoke"])
+async def test_what_is_set_aside_is_asked_and_not_tried_with_documents(tmp_path: Path, op: str) -> None:
+    async with telegram_world(tmp_path) as world:
+        world.standin.control.chat(op, CHANNEL, bot_id=BOT_A_ID)
+        for _ in range(4):
+            await fails(TelegramUnavailable, world.send(CONTENT))
+            await world.time.sleep(400)
+        assert len(world.calls("senddocument")) == 1
+        assert 3 <= len(world.calls("getchat")) <= 12, "it is asked after growing times"
+        world.standin.control.chat("revive", bot_id=BOT_A_ID)
+        world.standin.control.chat("unkick", CHANNEL, bot_id=BOT_A_ID)
+        assert world.holds(await world.send(CONTENT), CONTENT)
 
 
 async def test_a_revoked_token_is_set_aside_in_every_chat(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from addon.telegram.client import BotApi, Timeouts
 from addon.telegram.downloads import SLOW_GRACE_S, bytes_to_skip, download
 from addon.telegram.errors import BotApiError, MalformedAnswer, NetworkFailure
+from addon.telegram.wide_reads import READ_BYTES, read_in_wide_pieces
 from tests.telegram.scripted_server import Handler, Request, answer, scripted_server
 
 CONTENT = random.Random(3).randbytes(3_000_000)
@@ -175,3 +176,55 @@ async def test_a_slow_reader_is_no_slow_transfer() -> None:
                 got += piece
                 now_s += 3600.0  # the reader's own time, between two pieces
     assert got == CONTENT
+
+
+@pytest.mark.parametrize("offset", [0, 1_000, len(CONTENT) - 500_000])
+async def test_one_connection_serves_one_download_after_the_other(offset: int) -> None:
+    connections = set()
+
+    async def handle(request: Request, writer: asyncio.StreamWriter) -> None:
+        connections.add(writer.get_extra_info("peername"))
+        length = 500_000
+        told = {"Content-Range": f"bytes {offset}-{offset + length - 1}/{len(CONTENT)}"}
+        writer.write(answer(CONTENT[offset : offset + length], 206, told))
+
+    async with bot_before(handle) as bot:
+        for _ in range(3):
+            pieces = download(
+                bot, "documents/f", size=len(CONTENT), offset=offset, length=500_000, clock=time.monotonic
+            )
+            assert b"".join([piece async for piece in pieces]) == CONTENT[offset : offset + 500_000]
+    assert len(connections) == 1
+
+
+async def test_whether_ranges_are_honoured_is_told() -> None:
+    told: list[bool] = []
+
+    async def handle(request: Request, writer: asyncio.StreamWriter) -> None:
+        if told:
+            writer.write(answer(CONTENT[5:15], 206, {"Content-Range": f"bytes 5-14/{len(CONTENT)}"}))
+        else:
+            writer.write(answer(CONTENT))
+
+    async with bot_before(handle) as bot:
+        for _ in range(2):
+            ranged = download(
+                bot, "f", size=len(CONTENT), offset=5, length=10, clock=time.monotonic, tell_range=told.append
+            )
+            async with aclosing(ranged) as pieces:
+                assert b"".join([piece async for piece in pieces]) == CONTENT[5:15]
+    assert told == [False, True]
+
+
+async def test_pieces_are_as_wide_as_asyncio_reads_them() -> None:
+    """httpcore's constant still means what we take it for: without it there would be 46 pieces."""
+
+    async def handle(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(CONTENT))
+        await writer.drain()
+
+    read_in_wide_pieces()
+    async with bot_before(handle) as bot:
+        pieces = download(bot, "f", size=len(CONTENT), offset=0, length=len(CONTENT), clock=time.monotonic)
+        widest = max([len(piece) async for piece in pieces])
+    assert 64 * 1024 < widest <= READ_BYTES

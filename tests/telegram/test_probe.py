@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from addon.standin.switches import Switches
 from addon.store.probe import ProbeResult
 from addon.telegram.errors import BotApiError, ChatMigrated, Forbidden, MalformedAnswer, NetworkFailure, RateLimited
 from addon.telegram.probe import advice, clock_difference_s, probe
@@ -35,6 +36,22 @@ async def test_a_right_setting_passes_and_leaves_no_message_behind(
         assert f"bot {BOT_A_ID} in chat {chat_id}: {step}" in subjects
     assert [message for message in messages if message["kind"] != "service"] == []
     assert_no_token(caplog.text, str(results))
+
+
+async def test_a_local_server_is_tried_by_its_disk(tmp_path: Path) -> None:
+    subject = f"bot {BOT_A_ID} in chat {CHANNEL}: read"
+    async with running_standin(tmp_path / "local", switches=Switches(local=True)) as standin:
+        results = await probe(standin.url, [BOT_A], [CHANNEL], writes=True, local=True)
+        assert failed(results) == []
+        assert subject in {result.subject for result in results}
+    async with running_standin(tmp_path / "remote") as standin:
+        (failure,) = failed(await probe(standin.url, [BOT_A], [CHANNEL], writes=True, local=True))
+        assert failure.subject == subject
+        assert "--local" in failure.detail
+        assert "docs/operation.md" in failure.advice
+        assert all(
+            message["kind"] == "service" for message in standin.control.state()["chats"][str(CHANNEL)]["messages"]
+        )
 
 
 async def test_the_quiet_way_writes_nothing(tmp_path: Path) -> None:
