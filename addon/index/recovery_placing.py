@@ -38,7 +38,7 @@ def place_states(connection: Connection, after: tuple[str, bytes] | None, limit:
     found = connection.execute(behind).all()
     applied, lost = 0, []
     for bucket, stored_key in found:
-        telling = _telling_of(connection, bucket, stored_key)
+        telling = last_telling(_tellings_of(connection, bucket, stored_key), recovery.baseline(connection))
         if telling is None:
             continue
         outcome = _place(connection, telling, now_s)
@@ -49,14 +49,14 @@ def place_states(connection: Connection, after: tuple[str, bytes] | None, limit:
     return StatesPlaced((found[-1].bucket, found[-1].key) if found else None, applied, lost)
 
 
-def _telling_of(connection: Connection, bucket: str, stored_key: bytes) -> Telling | None:
+def _tellings_of(connection: Connection, bucket: str, stored_key: bytes) -> list[Telling]:
     rows = connection.execute(
         select(states.c.text, packs.c.as_of, packs.c.under_way)
         .join(packs, packs.c.number == states.c.pack_number)
         .where(states.c.bucket == bucket, states.c.key == stored_key)
     )
     pieces = [Piece(state_from(json.loads(row.text)), row.as_of, frozenset(json.loads(row.under_way))) for row in rows]
-    return last_telling(tellings(pieces), recovery.baseline(connection))
+    return tellings(pieces)
 
 
 def _place(connection: Connection, telling: Telling, now_s: float) -> bool | LostObject:
@@ -161,8 +161,10 @@ def place_items(connection: Connection, untold: Sequence[UntoldItem], now_s: flo
         by_key.setdefault((one.item.about.bucket, one.item.about.key), []).append(one)
     placed = 0
     for (bucket, key), found in sorted(by_key.items()):
-        telling = _telling_of(connection, bucket, key_bytes(key))
-        item = last_item(found, telling, settled_up_to=settled, baseline=baseline)
+        here = (keys.c.bucket == bucket) & (keys.c.key == key_bytes(key))
+        held = connection.execute(select(keys.c.generation).where(here)).scalar_one_or_none() or 0
+        tellings_here = _tellings_of(connection, bucket, key_bytes(key))
+        item = last_item(found, tellings_here, held=held, settled_up_to=settled, baseline=baseline)
         if item is not None:
             placed += _place_item(connection, item, now_s)
     recovery.count(connection, "items", placed)
@@ -173,9 +175,7 @@ def _place_item(connection: Connection, untold: UntoldItem, now_s: float) -> boo
     item = untold.item
     own = ToldExtent(untold.document_id, item.offset, item.length, item.block_sha256s)
     found = resolved(connection, [*item.about.before, own])
-    here = (keys.c.bucket == item.about.bucket) & (keys.c.key == key_bytes(item.about.key))
-    current = connection.execute(select(keys.c.generation).where(here)).scalar_one_or_none()
-    if not isinstance(found, list) or (current is not None and current > untold.number):
+    if not isinstance(found, list):
         return False
     objects.put_object(connection, _new_of(item.about, found), now_s)
     return True

@@ -91,10 +91,13 @@ def last_telling(found: Sequence[Telling], baseline: Baseline) -> Telling | None
 
 
 def last_item(
-    items: Sequence[UntoldItem], telling: Telling | None, *, settled_up_to: int, baseline: Baseline
+    items: Sequence[UntoldItem], found: Sequence[Telling], *, held: int, settled_up_to: int, baseline: Baseline
 ) -> UntoldItem | None:
-    """The item that is younger than everything that is told of its key; None where there is none."""
-    left = [one for one in items if _is_younger(one.number, telling, settled_up_to, baseline)]
+    """The item that is younger than everything that is known of its key; None where there is none. `held` is the generation of what
+    the index has of the key, by the snapshot or by what was told since; 0 for nothing. What was told before the snapshot counts
+    here: the key may have been there, and gone, by then."""
+    telling = max(found, key=lambda one: one.rank, default=None)
+    left = [one for one in items if held < one.number and _is_younger(one.number, telling, settled_up_to, baseline)]
     return max(left, key=lambda one: (one.number, one.position), default=None)
 
 

@@ -50,6 +50,8 @@ KEYS_AT_ONCE = 500
 TRIES_MAX = 5
 PAUSE_S_MAX = 60.0
 MANIFEST_BYTES_MAX = 64 << 20
+# So much of a pack's end is read first: mostly it has all that the pack tells of itself.
+TAIL_AT_ONCE_BYTES = 512 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,10 +274,16 @@ class Recovery:
             raise NotAPack(str(error)) from error
         if whole < TAIL_BYTES:
             raise NotAPack("too short")
-        offset, length = manifest_place(await self._source.content(document, whole - TAIL_BYTES, TAIL_BYTES))
+        start = max(0, whole - TAIL_AT_ONCE_BYTES)
+        tail = await self._source.content(document, start, whole - start)
+        offset, length = manifest_place(tail[-TAIL_BYTES:])
         if length > MANIFEST_BYTES_MAX or offset + length > whole:
             raise NotAPack("what it tells of itself does not lie in it")
-        pack = read_manifest(await self._source.content(document, offset, length))
+        if offset >= start:
+            manifest = tail[offset - start : offset - start + length]
+        else:
+            manifest = await self._source.content(document, offset, length)
+        pack = read_manifest(manifest)
         if pack.head.document_id != document.document_id:
             raise NotAPack("it is another document's")
         return pack
