@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from addon.store.records import Document, DocumentCopy
@@ -92,16 +92,34 @@ class Snapshot:
 
     @property
     def documents(self) -> list[Document]:
-        """All that it has in Telegram: each message, also those with copies of the same."""
-        sent = [part.document for part in self.parts] + ([] if self.root is None else [self.root])
-        found = {(one.chat_id, one.message_id): one for one in sent}
-        places = [(one, copy.chat_id, copy.message_id) for one in sent for copy in one.copies]
+        """All that it has in Telegram, a document for each message."""
+        found = [place for part in self.parts for place in places_of(part.document)]
         if self.root is not None:
-            places += [(self.root, chat_id, message_id) for chat_id, message_id in self.roots.items()]
-        for one, chat_id, message_id in places:
-            copy = Document(one.document_id, chat_id, message_id, 0, "", "", one.size)
-            found.setdefault((chat_id, message_id), copy)
-        return list(found.values())
+            found += places_of(self.root)
+            found += [
+                Document(self.root.document_id, chat_id, message_id, 0, "", "", self.root.size)
+                for chat_id, message_id in self.roots.items()
+                if (chat_id, message_id) not in {(place.chat_id, place.message_id) for place in places_of(self.root)}
+            ]
+        return found
+
+
+def places_of(document: Document) -> list[Document]:
+    """The document as each of its messages has it, its address first."""
+    return [
+        replace(document, copies=()),
+        *(
+            replace(
+                document,
+                chat_id=copy.chat_id,
+                message_id=copy.message_id,
+                bot_id=copy.bot_id,
+                file_id=copy.file_id,
+                copies=(),
+            )
+            for copy in document.copies
+        ),
+    ]
 
 
 def root_caption(mark: RootMark) -> str:
@@ -211,9 +229,9 @@ def _parts(given: Any) -> list[SnapshotPart]:
     return [SnapshotPart(_document(part["document"]), _whole(part["length"]), _text(part["sha256"])) for part in given]
 
 
-def _document(given: Mapping[str, Any]) -> Document:
-    copies = tuple(DocumentCopy(**copy) for copy in given.get("copies", ()))
-    return Document(**{**given, "copies": copies})
+def _document(about: Mapping[str, Any]) -> Document:
+    copies = tuple(DocumentCopy(**copy) for copy in about.get("copies", ()))
+    return Document(**{**about, "copies": copies})
 
 
 def _whole(value: Any) -> int:

@@ -17,7 +17,7 @@ from addon.store.records import Document
 from addon.store.seal_format import content_bytes
 from addon.store.sealing import WrongSeal
 from addon.store.snapshot_files import put_together
-from addon.store.snapshot_format import Root, RootMark, Snapshot, SnapshotPart, read_mark, read_root
+from addon.store.snapshot_format import Root, RootMark, Snapshot, SnapshotPart, places_of, read_mark, read_root
 from addon.store.snapshots import Pins
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class SnapshotSource:
             length = content_bytes(candidate.document)
             if length > ROOT_BYTES_MAX:
                 raise SnapshotBroken("its root document is too large")
-            return read_root(await self.content(candidate.document, 0, length))
+            return read_root(await self._of_any_place(candidate.document, length))
         except KeyMissing:
             raise
         except (ValueError, DocumentLost, DocumentCorrupt) as error:
@@ -131,6 +131,18 @@ class SnapshotSource:
         """Some bytes of a document."""
         async with contextlib.aclosing(self._documents.read(document, offset=offset, length=length)) as pieces:
             return b"".join([piece async for piece in pieces])
+
+    async def _of_any_place(self, document: Document, length: int) -> bytes:
+        """The first bytes of a document, from whichever of its messages has them."""
+        *others, last = places_of(document)
+        for place in others:
+            try:
+                return await self.content(place, 0, length)
+            except KeyMissing:
+                raise
+            except (TelegramUnavailable, DocumentLost, DocumentCorrupt) as error:
+                logger.warning("document %s is read from another chat: %s", document.document_id, error)
+        return await self.content(last, 0, length)
 
     async def _restored(self, root: Root, candidate: Candidate, folder: Path) -> Restored:
         slots = asyncio.Semaphore(PARTS_AT_ONCE)
@@ -153,20 +165,15 @@ class SnapshotSource:
         return Restored(root, _remembered(root, candidate), path)
 
     async def _fetch(self, part: SnapshotPart, path: Path) -> Path:
-        sha256 = hashlib.sha256()
         try:
-            with path.open("wb") as file:
-                stream = self._documents.read(part.document, offset=0, length=part.length)
-                async with contextlib.aclosing(stream) as pieces:
-                    async for piece in pieces:
-                        sha256.update(piece)
-                        await asyncio.to_thread(file.write, piece)
+            content = await self._of_any_place(part.document, part.length)
         except KeyMissing:
             raise
         except (ValueError, DocumentLost, DocumentCorrupt) as error:
             raise SnapshotBroken(str(error)) from error
-        if sha256.hexdigest() != part.sha256:
+        if hashlib.sha256(content).hexdigest() != part.sha256:
             raise SnapshotBroken(f"document {part.document.document_id} has other bytes than were sent")
+        await asyncio.to_thread(path.write_bytes, content)
         return path
 
     async def _former(self, candidate: Candidate, root: Root | None) -> list[Candidate]:

@@ -8,7 +8,6 @@ nobody recovered), of a later state of this one, or with far more objects than d
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import time
@@ -23,6 +22,7 @@ from addon.store.layout import PADDING_BYTES_MAX
 from addon.store.message_eraser import MessageEraser
 from addon.store.ports import Documents, DocumentToSend, TelegramUnavailable
 from addon.store.records import Document
+from addon.store.sealing import WrongSeal
 from addon.store.snapshot_files import Compressed, Piece, compress
 from addon.store.snapshot_format import (
     FORMER_ROOTS_MAX,
@@ -32,6 +32,7 @@ from addon.store.snapshot_format import (
     Snapshot,
     SnapshotPart,
     part_caption,
+    places_of,
     read_mark,
     root_bytes,
     root_caption,
@@ -152,8 +153,8 @@ class Snapshots:
         self._index, self._documents, self._pins = index, documents, pins
         self._work_dir, self._keep_s = work_dir, keep_s
         self._read_caption = read_caption
-        self._messages = MessageEraser(documents, sleep=sleep)
         self._now_s, self._sleep, self._randbelow = now_s, sleep, randbelow
+        self._messages = MessageEraser(documents, sleep=sleep)
 
     @property
     def index(self) -> SnapshotIndex:
@@ -229,7 +230,9 @@ class Snapshots:
         )
         content = root_bytes(root)
         document = await self._send(DocumentToSend(mark.document_id, content, len(content), root_caption(mark)))
-        snapshot = replace(snapshot, root=document, roots={document.chat_id: document.message_id})
+        snapshot = replace(
+            snapshot, root=document, roots={place.chat_id: place.message_id for place in places_of(document)}
+        )
         await self._index.save_snapshot(snapshot)
         return mark, snapshot
 
@@ -253,7 +256,11 @@ class Snapshots:
             except TelegramUnavailable as failure:
                 logger.warning("what is pinned in chat %d is not known: %s", chat_id, failure)
                 continue
-            caption = self._read_caption(pinned.caption) if pinned is not None else None
+            try:
+                caption = self._read_caption(pinned.caption) if pinned is not None else None
+            except WrongSeal as failure:
+                logger.warning("what is pinned in chat %d is not ours: %s", chat_id, failure)
+                continue
             mark = read_mark(caption.about) if caption is not None else None
             if isinstance(mark, RootMark):
                 found[chat_id] = mark
@@ -269,9 +276,8 @@ class Snapshots:
         for chat_id in self._pins.chat_ids:
             # A crash between pinning and here leaves a second pinned message; the newest is the one that counts.
             try:
-                message_id = await self._pins.pin(
-                    chat_id, from_chat_id=snapshot.root.chat_id, message_id=snapshot.root.message_id
-                )
+                place = next((one for one in places_of(snapshot.root) if one.chat_id == chat_id), snapshot.root)
+                message_id = await self._pins.pin(chat_id, from_chat_id=place.chat_id, message_id=place.message_id)
             except TelegramUnavailable as error:
                 logger.error("snapshot %s cannot be pinned in chat %d: %s", snapshot.snapshot_id, chat_id, error)
                 failure = error
@@ -296,7 +302,8 @@ class Snapshots:
                     logger.warning("the former root in chat %d stays pinned: %s", chat_id, failure)
 
     async def clear_away(self) -> int:
-        """Erase the messages of snapshots that are not kept any longer; returns of how many."""
+        """Delete the messages of snapshots that are not kept any longer, or put a placeholder in the place of what is too old for
+        that; returns of how many snapshots. Where Telegram does not answer, the rest waits for the next time."""
         snapshots = await self._index.snapshots()
         kept = [one for one in snapshots if one.taken_at_s is not None and one.pinned][:KEPT_AT_LEAST]
         cleared = 0
@@ -304,9 +311,12 @@ class Snapshots:
             old_s = self._now_s() - (one.began_at_s if one.taken_at_s is None else one.taken_at_s)
             if one in kept or old_s < (UNFINISHED_S_MAX if one.taken_at_s is None else self._keep_s):
                 continue
-            with contextlib.suppress(TelegramUnavailable):
+            try:
                 await self._clear(one)
-                cleared += 1
+            except TelegramUnavailable as failure:
+                logger.warning("old copies of the index are cleared away later: %s", failure)
+                break
+            cleared += 1
         return cleared
 
     async def end_all_but(self, newest: Snapshot) -> int:

@@ -15,7 +15,6 @@ from addon.store.records import ObjectRecord
 from addon.store.snapshot_format import RootMark
 from addon.store.snapshot_keeper import FIRST_AFTER_S, SnapshotKeeper
 from addon.store.snapshots import MISSING_OBJECTS_MAX, UNFINISHED_S_MAX, why_not_pinned
-from addon.telegram.placeholders import PLACEHOLDER_CAPTION
 from tests.standin_fixture import BOT_A, BOT_B, CHANNEL, OTHER_CHANNEL
 from tests.store.saved_index import KEEP_S, saved_index
 
@@ -169,14 +168,30 @@ async def test_old_ones_are_deleted_and_the_newest_two_are_kept(tmp_path: Path) 
 
 async def test_what_telegram_will_not_delete_any_more_is_replaced(tmp_path: Path) -> None:
     async with saved_index(tmp_path) as lab:
+        taken = []
         for number in range(3):
             await lab.put(f"key-{number}")
-            await lab.snapshots.take()
-        lab.world.time._standin_clock.now += KEEP_S + 1
+            taken.append(await lab.snapshots.take())
+            lab.world.time._standin_clock.now += 1
+        lab.world.time._standin_clock.now += KEEP_S
         assert await lab.snapshots.clear_away() == 1
-        assert len(await lab.index.snapshots()) == 2
-        assert [message["text"] for message in lab.world.messages()[:2]] == [PLACEHOLDER_CAPTION] * 2
+        assert [one.snapshot_id for one in await lab.index.snapshots()] == [taken[2].snapshot_id, taken[1].snapshot_id]
+        blanked = {one["message_id"] for one in lab.world.messages() if "placeholder" in one["text"]}
+        assert blanked == {document.message_id for document in taken[0].documents}
         assert await lab.snapshots.clear_away() == 0
+
+
+async def test_in_two_chats_a_snapshot_is_read_from_the_one_that_is_left(tmp_path: Path) -> None:
+    chats = (CHANNEL, OTHER_CHANNEL)
+    async with saved_index(tmp_path, chats=chats, copies=2) as lab:
+        await lab.put("key")
+        taken = await lab.snapshots.take()
+        gone = taken.parts[0].document.chat_id
+        (left,) = set(chats) - {gone}
+        lab.world.standin.control.chat("kick", gone)
+        recovered = await lab.recover(chats=(left,))
+        assert recovered.objects == 1
+        assert len({(one.chat_id, one.message_id) for one in taken.documents}) == 4
 
 
 async def test_the_time_of_all_others_can_be_ended(tmp_path: Path) -> None:
