@@ -153,8 +153,8 @@ class Snapshots:
         self._index, self._documents, self._pins = index, documents, pins
         self._work_dir, self._keep_s = work_dir, keep_s
         self._read_caption = read_caption
-        self._now_s, self._sleep, self._randbelow = now_s, sleep, randbelow
         self._messages = MessageEraser(documents, sleep=sleep)
+        self._now_s, self._sleep, self._randbelow = now_s, sleep, randbelow
 
     @property
     def index(self) -> SnapshotIndex:
@@ -302,8 +302,8 @@ class Snapshots:
                     logger.warning("the former root in chat %d stays pinned: %s", chat_id, failure)
 
     async def clear_away(self) -> int:
-        """Delete the messages of snapshots that are not kept any longer, or put a placeholder in the place of what is too old for
-        that; returns of how many snapshots. Where Telegram does not answer, the rest waits for the next time."""
+        """Erase the messages of snapshots that are not kept any longer; returns of how many. Where Telegram does not answer,
+        the rest waits for the next time."""
         snapshots = await self._index.snapshots()
         kept = [one for one in snapshots if one.taken_at_s is not None and one.pinned][:KEPT_AT_LEAST]
         cleared = 0

@@ -213,7 +213,7 @@ async def settled(product: Product) -> None:
             known |= {extent.document.document_id for extent in state.extents}
         return known == set(product.documents_in_telegram())
 
-    await eventually(lambda: not any("Copier.copy" in repr(task.get_coro()) for task in asyncio.all_tasks()))
+    await eventually(lambda: not any("Copier._copy" in repr(task.get_coro()) for task in asyncio.all_tasks()))
     await eventually(every_document_is_known)
     assert product.spooled() == []
 

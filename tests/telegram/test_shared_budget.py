@@ -226,9 +226,9 @@ async def test_a_process_that_died_blocks_nobody_for_longer_than_a_send_may_last
         waited_s = 0.0
         while (answer := await living.begin_send(asked("living", rate=one_at_a_time), [])).number is None:
             (wait_s,) = answer.waits_s.values()
-            waited_s += wait_s
-            shared.time._standin_clock.now += wait_s
-        assert waited_s == pytest.approx(send_lasts_s_max(size) + 60, abs=1)
+            waited_s += max(wait_s, 5.0)
+            shared.time._standin_clock.now += max(wait_s, 5.0)
+        assert waited_s == pytest.approx(send_lasts_s_max(size) + 60, abs=6)
 
 
 async def test_a_message_that_telegram_cannot_have_seen_does_not_count(tmp_path: Path) -> None:
