@@ -192,6 +192,12 @@ def states_documents(connection: Connection) -> list[Document]:
     return [document_of(row) for row in rows]
 
 
+def told_elsewhere(connection: Connection, document_ids: Sequence[str]) -> None:
+    """See `ErasureIndex.told_elsewhere`."""
+    for document_id in document_ids:
+        connection.execute(update(documents).where(documents.c.document_id == document_id).values(tells_states=False))
+
+
 def doom(connection: Connection, document_ids: Sequence[str]) -> None:
     """See `ErasureIndex.doom`: they are garbage like any other from now on."""
     for document_id in document_ids:

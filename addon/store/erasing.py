@@ -135,6 +135,9 @@ class ErasureIndex(Protocol):
     async def untell(self, told: Sequence[ToldKey]) -> int:
         """Those of these states that are in force are to be told again: the document that told them goes. Returns how many."""
 
+    async def told_elsewhere(self, document_ids: Sequence[str]) -> None:
+        """What these documents tell is told by others too: they tell nothing any more that is needed."""
+
     async def states_documents(self) -> Sequence[Document]:
         """Garbage that never had an object's bytes and tells states, the oldest first."""
 

@@ -38,5 +38,5 @@ async def collect(product: Product) -> tuple[list[Rewritten], list[Erased]]:
         plan = await index.erasure_plan(THOROUGH.erasure, now_s=product.store.now_s())
         return not plan.in_packs.objects
 
-    await eventually(nothing_waits)
+    await eventually(nothing_waits, limit_s=60.0)
     return rewritten, erased
