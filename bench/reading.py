@@ -75,11 +75,11 @@ def large(folder: Path) -> None:
             behind_bare = [link.replace(standin.url, f"http://127.0.0.1:{bare}") for link in links]
             for readers in READERS:
                 _compare_large("file host", readers, ours, links)
-                _compare_large("behind bare mitmproxy", readers, ours, behind_bare)
+                _compare_large("bare mitmproxy", readers, ours, behind_bare)
         slow = {"kind": "slow", "bytes_per_s": NETWORK_BYTES_PER_S}
         standin.control("faults", [{"match": {"method": "download"}, "times": None, "action": slow}])
         for readers in READERS:
-            _compare_large(f"at {NETWORK_BYTES_PER_S // 10**6} MB/s each", readers, ours, links)
+            _compare_large(f"{NETWORK_BYTES_PER_S // 10**6} MB/s each", readers, ours, links)
 
 
 def _compare_large(yardstick: str, readers: int, ours: list[str], theirs: list[str]) -> None:
@@ -89,7 +89,7 @@ def _compare_large(yardstick: str, readers: int, ours: list[str], theirs: list[s
 
     per_s, raw_per_s, ratio = rig.paired(lambda: measure(ours), lambda: measure(theirs), rounds=LARGE_ROUNDS)
     title = f"cold GET, {LARGE_BYTES / (1 << 30):g} GiB, {readers} at once, MB/s"
-    rig.row(title, f"{per_s:.0f}", f"{raw_per_s:.0f} {yardstick}", f"  ratio {ratio:.2f}")
+    rig.row(title, f"{per_s:.0f}", f"{raw_per_s:.0f}", f"ratio {ratio:.2f}", yardstick)
 
 
 def fetch_together(urls_of_each: Sequence[list[str]]) -> tuple[float, int]:
