@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from addon.store.records import Document
+from addon.store.records import Document, DocumentCopy
 
 FORMAT = 1
 # Of earlier roots so many are named by a root.
@@ -103,7 +103,14 @@ class Snapshot:
                 for chat_id, message_id in self.roots.items()
                 if (chat_id, message_id) != (self.root.chat_id, self.root.message_id)
             ]
-        return found
+        return [*found, *(_at(document, copy) for document in found for copy in document.copies)]
+
+
+def _at(document: Document, copy: DocumentCopy) -> Document:
+    """The document, with one of its copies as its address."""
+    return replace(
+        document, chat_id=copy.chat_id, message_id=copy.message_id, bot_id=copy.bot_id, file_id=copy.file_id, copies=()
+    )
 
 
 def root_caption(mark: RootMark) -> str:
@@ -165,7 +172,7 @@ def read_root(content: bytes) -> Root:
             sha256=_text(about["sha256"]),
             parts=_parts(about["parts"]),
             newest_messages={int(chat_id): _whole(newest) for chat_id, newest in about["newest_messages"].items()},
-            former=[Document(**document) for document in about["former"]],
+            former=[_document(document) for document in about["former"]],
         )
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"the root document is not what it should be ({type(error).__name__})") from error
@@ -194,7 +201,7 @@ def read_snapshot(
         number_after=about["number_after"],
         tombstones=about["tombstones"],
         parts=_parts(about["parts"]),
-        root=None if about["root"] is None else Document(**about["root"]),
+        root=None if about["root"] is None else _document(about["root"]),
         roots={int(chat_id): message_id for chat_id, message_id in about["roots"].items()},
         pinned=about["pinned"],
         held_back=about["held_back"],
@@ -210,8 +217,12 @@ def _plain(about: dict[str, Any]) -> dict[str, Any]:
     return about
 
 
+def _document(given: Any) -> Document:
+    return Document(**{**given, "copies": tuple(DocumentCopy(**copy) for copy in given.get("copies", ()))})
+
+
 def _parts(given: Any) -> list[SnapshotPart]:
-    return [SnapshotPart(Document(**part["document"]), _whole(part["length"]), _text(part["sha256"])) for part in given]
+    return [SnapshotPart(_document(part["document"]), _whole(part["length"]), _text(part["sha256"])) for part in given]
 
 
 def _whole(value: Any) -> int:

@@ -18,7 +18,7 @@ from tests.service.fixtures import OriginServer, unique
 from tests.service.product import IMAGES, RELAXED, Product, eventually, running_product
 from tests.standin_fixture import BOT_A_ID, BOT_B_ID, CHANNEL, OTHER_CHANNEL, SUPERGROUP
 
-TWO_CHATS = f"[{CHANNEL}, {OTHER_CHANNEL}]"
+TWO_CHATS = f"{CHANNEL}, {OTHER_CHANNEL}"
 KEYS = [f"key-{number}" for number in range(10)]
 STEPS = 6
 SIZES = (1, 700, 3000, 1_200_000)
@@ -216,7 +216,7 @@ async def test_without_telegram_copies_come_from_the_origin_while_it_lasts(
 async def test_a_chat_that_is_lost_is_made_up_for_in_another_one(
     tmp_path: Path, origin_server: OriginServer, quick_asides: None
 ) -> None:
-    store, chats = "put_wait_s_max = 5.0\ncopies = 2", f"[{CHANNEL}, {OTHER_CHANNEL}, {SUPERGROUP}]"
+    store, chats = "put_wait_s_max = 5.0\ncopies = 2", f"{CHANNEL}, {OTHER_CHANNEL}, {SUPERGROUP}"
     async with running_product(tmp_path, origin_server.port, chats=chats, store=store) as product:
         bodies = {key: random.Random(key).randbytes(2000) for key in KEYS}
         for key, body in bodies.items():
