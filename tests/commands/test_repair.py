@@ -26,7 +26,7 @@ def body(key: str) -> bytes:
 
 def product_in(folder: Path, origin: OriginServer, *chats: int, copies: int = 2):
     store = f"put_wait_s_max = 5.0\ncopies = {copies}"
-    return running_product(folder, origin.port, chats=str(list(chats)), telegram=FAST, store=store)
+    return running_product(folder, origin.port, chats=", ".join(map(str, chats)), telegram=FAST, store=store)
 
 
 async def put_all(product: Product) -> None:

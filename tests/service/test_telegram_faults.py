@@ -13,12 +13,11 @@ import pytest
 from addon.store.records import ObjectRecord
 from addon.store.repairer import Ending, Repaired, Repairer
 from addon.store.retrying import Retries
-from addon.telegram.documents import TelegramDocuments
 from tests.service.fixtures import OriginServer, unique
 from tests.service.product import IMAGES, RELAXED, Product, eventually, running_product
 from tests.standin_fixture import BOT_A_ID, BOT_B_ID, CHANNEL, OTHER_CHANNEL, SUPERGROUP
 
-TWO_CHATS = f"[{CHANNEL}, {OTHER_CHANNEL}]"
+TWO_CHATS = f"{CHANNEL}, {OTHER_CHANNEL}"
 KEYS = [f"key-{number}" for number in range(10)]
 STEPS = 6
 SIZES = (1, 700, 3000, 1_200_000)
@@ -33,24 +32,18 @@ def quick_asides(monkeypatch: pytest.MonkeyPatch, quick_retries: None) -> None:
     monkeypatch.setattr("addon.telegram.bots.TELL_INTERVAL_S", 0.05)
 
 
-def telegram_of(product: Product) -> TelegramDocuments:
-    documents = product.store._documents._documents  # type: ignore[attr-defined]
-    assert isinstance(documents, TelegramDocuments)
-    return documents
-
-
 async def forget_what_is_at_hand(product: Product, *keys: str) -> None:
     """No cache and no file link helps the next read."""
     for key in keys:
         state = await product.state(key)
         if isinstance(state, ObjectRecord):
             await product.store.forget_documents({extent.document.document_id for extent in state.extents})
-    telegram_of(product)._links._links.clear()
+    product.telegram._links._links.clear()
 
 
 async def repaired(product: Product, *, wanted: int = 2) -> list[Repaired]:
     """`tgstore repair`, within the process."""
-    copying = telegram_of(product).copies
+    copying = product.telegram.copies
     await copying.ask_all()
 
     async def at_once() -> None:
@@ -140,6 +133,7 @@ async def product_of_one_copy(
         yield product
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 async def test_with_two_copies_reads_go_on_whatever_one_bot_and_one_chat_do(
     product_of_two_copies: Product, seed: int
@@ -172,6 +166,7 @@ async def test_with_two_copies_reads_go_on_whatever_one_bot_and_one_chat_do(
     await world.everything_is_there()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 async def test_with_one_copy_nothing_acknowledged_is_lost_when_all_is_back(
     product_of_one_copy: Product, seed: int
@@ -193,7 +188,7 @@ async def test_with_one_copy_nothing_acknowledged_is_lost_when_all_is_back(
         world.order("revive")
         for chat in (CHANNEL, OTHER_CHANNEL):
             world.order("unkick", chat)
-        await telegram_of(product).copies.ask_all()
+        await product.telegram.copies.ask_all()
         await world.everything_is_there()
 
 
@@ -216,7 +211,7 @@ async def test_without_telegram_copies_come_from_the_origin_while_it_lasts(
 async def test_a_chat_that_is_lost_is_made_up_for_in_another_one(
     tmp_path: Path, origin_server: OriginServer, quick_asides: None
 ) -> None:
-    store, chats = "put_wait_s_max = 5.0\ncopies = 2", f"[{CHANNEL}, {OTHER_CHANNEL}, {SUPERGROUP}]"
+    store, chats = "put_wait_s_max = 5.0\ncopies = 2", f"{CHANNEL}, {OTHER_CHANNEL}, {SUPERGROUP}"
     async with running_product(tmp_path, origin_server.port, chats=chats, store=store) as product:
         bodies = {key: random.Random(key).randbytes(2000) for key in KEYS}
         for key, body in bodies.items():
