@@ -31,12 +31,10 @@ logger = logging.getLogger(__name__)
 
 # So many rows are read from the index at a time, and so many files cleared.
 PAGE_ROWS = 500
-# Uploads come by the hundred in a second; they are looked at together.
-ROUND_PAUSE_S = 0.05
 # So many documents that were sent are told to the index in one transaction: other writes shall have their turn.
 MOVED_TOGETHER = 128
 # So many documents are passed over, because they rest or are under way, before it is left at what was found.
-PASSED_OVER_MAX = 2000
+PASSED_OVER_MAX = 1500
 # So many lost documents are named in the log.
 NAMED_MAX = 20
 
@@ -49,6 +47,7 @@ class SpoolLimits:
     packed_at_once: int = 1024
     sends_at_once: int = 4
     look_period_s: float = 1.0
+    round_pause_s: float = 0.25
     retry_delay_s_min: float = 1.0
     retry_delay_s_max: float = 60.0
 
@@ -143,7 +142,7 @@ class Spool:
             logger.exception("what waits in the spool folder is not sent now")
 
     async def _wait(self) -> None:
-        await asyncio.sleep(ROUND_PAUSE_S)
+        await asyncio.sleep(self._limits.round_pause_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.look_period_s):
                 await self._folder.changed.wait()
