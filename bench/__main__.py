@@ -95,8 +95,8 @@ def acknowledged(folder: Path) -> None:
     """PUTs one after the other, acknowledged by Telegram (here the stand-in, which takes no time) and by the local disk, against
     the bare fsync of a file of that size and its folder."""
     for ack in ("telegram", "spool"):
-        within = folder / ack
-        with rig.origin_server(folder) as origin, rig.tgstore(within, origin, ack=ack) as (product, _):
+        within, settings = folder / ack, f'[store]\nack = "{ack}"\n'
+        with rig.origin_server(folder) as origin, rig.tgstore(within, origin, settings=settings) as (product, _):
             s3 = s3_client(product.target(), signature_version="s3v4")
             url = s3.generate_presigned_url("put_object", {"Bucket": rig.BUCKET, "Key": "put.bin"}, ExpiresIn=3600)
             with httpx.Client(trust_env=False, timeout=60) as client:

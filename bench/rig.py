@@ -63,7 +63,6 @@ def tgstore(
     origin: Origin,
     *,
     limits: str = "off",
-    ack: str = "telegram",
     stand_in: Sequence[str] = (),
     settings: str = "",
     cache: tuple[str, str] | None = None,
@@ -74,7 +73,7 @@ def tgstore(
     standin = Standin(folder, "--rate-limits", limits, *stand_in)
     bucket = Bucket(BUCKET, origin, anonymous_read=True)
     standin.start()
-    product = Tgstore(folder / "product", standin, [bucket], options=["-q"], ack=ack)
+    product = Tgstore(folder / "product", standin, [bucket], options=["-q"])
     product.config.write_text(product.config.read_text() + settings)
     if cache is not None:
         text = re.sub("(?m)^bytes_max = .*", f'bytes_max = "{cache[0]}"', product.config.read_text())

@@ -306,16 +306,19 @@ class Spool:
             )
 
     def _rest(self, document_id: str, failure: Exception) -> None:
-        """After a failure everything rests, and this document longer, so that others come first."""
-        self._failures_in_a_row += 1
+        """After a failure everything rests, and this document longer, so that others come first. A pack fails for all in it at
+        once: that is one failure, and said once."""
+        now_s = self._clock()
         self._failures[document_id] += 1
+        self._resting_until_s[document_id] = now_s + self._delay_s(self._failures[document_id])
+        if now_s < self._all_rest_until_s:
+            return
+        self._failures_in_a_row += 1
         delay_s = self._delay_s(self._failures_in_a_row)
         if isinstance(failure, TelegramUnavailable):
             delay_s = max(delay_s, min(failure.retry_after_s, self._limits.retry_delay_s_max))
-        now_s = self._clock()
-        self._all_rest_until_s = max(self._all_rest_until_s, now_s + delay_s)
-        self._resting_until_s[document_id] = now_s + max(delay_s, self._delay_s(self._failures[document_id]))
-        logger.warning("document %s stays in the spool folder for %.0f s more: %s", document_id, delay_s, failure)
+        self._all_rest_until_s = now_s + delay_s
+        logger.warning("what waits in the spool folder is sent on in %.0f s: %s", delay_s, failure)
 
     def _delay_s(self, failures: int) -> float:
         return min(self._limits.retry_delay_s_min * 2.0 ** min(failures - 1, 30), self._limits.retry_delay_s_max)

@@ -400,3 +400,14 @@ async def test_background_copies_are_not_spooled(spooling: Product, origin_serve
     await spooling.copied("k")
     assert await are_spooled(spooling, "k") == [False]
     assert spooling.spooled() == []
+
+
+async def test_a_pack_that_fails_is_one_failure(spooling: Product, caplog: pytest.LogCaptureFixture) -> None:
+    """Not one for each object in it: the log stays readable, and the pauses grow as they should."""
+    await asyncio.gather(*(spooling.send("PUT", f"k{number}", body=SMALL[number:]) for number in range(20)))
+    caplog.clear()
+    sends = spooling.sends()
+    await eventually(lambda: spooling.sends() >= sends + 3)
+    told = [entry for entry in caplog.records if "is sent on in" in entry.getMessage()]
+    assert 1 <= len(told) <= spooling.sends() - sends + 1
+    await drained(spooling)
