@@ -103,8 +103,11 @@ class Reader:
                 grouped.append([block])
         admission = self._admission
         in_memory = record.size <= admission.memory_object_bytes_max
-        on_disk = record.size <= admission.disk_object_bytes_max
-        return [Run(group, in_memory, on_disk, admission.disk_object_bytes_max) for group in grouped]
+        is_small = record.size <= admission.disk_object_bytes_max
+        # What waits to be sent is on the disk already, and will be known by another place.
+        on_disk = [is_small and not group[0].extent.document.is_spooled for group in grouped]
+        bytes_max = admission.disk_object_bytes_max
+        return [Run(group, in_memory, here, bytes_max) for group, here in zip(grouped, on_disk, strict=True)]
 
 
 @dataclass(slots=True)
