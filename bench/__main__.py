@@ -17,6 +17,7 @@ import httpx
 from bench import rig
 from bench.complete import complete
 from bench.listing import listing
+from bench.packs import packs
 from bench.reading import large, small
 from bench.recovery import recovery
 from bench.sealing import sealing
@@ -168,7 +169,7 @@ def memory(folder: Path) -> None:
 
 BENCHMARKS = {
     "memory": memory, "hot": hot, "miss": miss, "put": put, "acknowledged": acknowledged, "listing": listing, "complete": complete,
-    "sealing": sealing, "recovery": recovery, "small": small, "large": large,
+    "sealing": sealing, "recovery": recovery, "small": small, "large": large, "packs": packs,
 }  # fmt: skip
 
 

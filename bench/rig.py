@@ -65,16 +65,17 @@ def tgstore(
     limits: str = "off",
     stand_in: Sequence[str] = (),
     settings: str = "",
+    adapt: Callable[[str], str] = lambda text: text,
     cache: tuple[str, str] | None = None,
 ) -> Iterator[tuple[Tgstore, Standin]]:
-    """The product in reverse mode, with more `settings`, and the stand-in behind it; anyone may read its bucket. `cache` is how
-    much it may keep on disk and in memory."""
+    """The product in reverse mode, with more `settings`, its settings file changed by `adapt`, and the stand-in behind it; anyone
+    may read its bucket. `cache` is how much it may keep on disk and in memory."""
     folder.mkdir(exist_ok=True)
     standin = Standin(folder, "--rate-limits", limits, *stand_in)
     bucket = Bucket(BUCKET, origin, anonymous_read=True)
     standin.start()
     product = Tgstore(folder / "product", standin, [bucket], options=["-q"])
-    product.config.write_text(product.config.read_text() + settings)
+    product.config.write_text(adapt(product.config.read_text() + settings))
     if cache is not None:
         text = re.sub("(?m)^bytes_max = .*", f'bytes_max = "{cache[0]}"', product.config.read_text())
         product.config.write_text(re.sub("(?m)^memory_bytes_max = .*", f'memory_bytes_max = "{cache[1]}"', text))
