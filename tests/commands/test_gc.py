@@ -101,7 +101,7 @@ async def test_no_byte_of_what_was_deleted_or_replaced_is_left(kept: Product, ag
     assert await kept.garbage() == set()
     assert (await read(kept, "neighbour"), await read(kept, "replaced")) == (neighbour, now)
     again = await tgstore("gc", "--json", cwd=kept.folder)
-    assert (again.status, again.summary["bytes_erased"]) == (0, 0)
+    assert (again.status, again.summary["rewritten"], again.summary["failed"]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("kills_files", [False, True], ids=["files outlive messages", "files die with messages"])
@@ -131,7 +131,7 @@ async def test_what_is_dead_within_a_pack_goes_and_its_neighbours_stay(kept: Pro
     assert await read(kept, "copy") == contents["k1"]
     assert await kept.garbage() == set()
     again = await tgstore("gc", "--json", cwd=kept.folder)
-    assert (again.status, again.summary["rewritten"], again.summary["bytes_erased"]) == (0, 0, 0)
+    assert (again.status, again.summary["rewritten"], again.summary["failed"]) == (0, 0, 0)
 
 
 async def test_snapshots_that_know_of_it_end(kept: Product) -> None:
@@ -151,8 +151,6 @@ async def test_snapshots_that_know_of_it_end(kept: Product) -> None:
     (newest,) = await snapshot_ids(kept)
     assert newest not in former
     assert await read(kept, "b") == neighbour
-    assert (await tgstore("gc", cwd=kept.folder)).status == 0
-    assert await snapshot_ids(kept) == [newest], "there is nothing to renew"
 
 
 async def test_nothing_of_it_stays_in_the_caches(kept: Product) -> None:
