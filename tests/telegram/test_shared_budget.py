@@ -172,6 +172,7 @@ async def test_a_pair_that_one_process_set_aside_is_left_alone_by_the_other_unti
         one, other = shared.worlds
         shared.standin.control.chat("kick", CHANNEL, bot_id=BOT_A_ID)
         await one.send(content(1))
+        await one.documents.look()  # Behind what was about to be told.
         await other.documents.look()
         await other.send(content(2), "doc-2")
         assert [entry["bot_id"] for entry in one.calls("senddocument")].count(BOT_A_ID) == 1
@@ -180,6 +181,7 @@ async def test_a_pair_that_one_process_set_aside_is_left_alone_by_the_other_unti
         assert "kicked" in fact.reason
         shared.standin.control.chat("unkick", CHANNEL, bot_id=BOT_A_ID)
         await shared.time.sleep(10)
+        await other.documents.look()
         await other.documents.look()
         await one.documents.look()
         assert not any(fact.aside_for_s is not None for fact in (await shared.indexes[0].account("-")).pairs)
@@ -192,6 +194,7 @@ async def test_a_chat_that_moved_is_known_to_the_other_process_and_after_a_resta
         await one.send(content(1))
         shared.standin.control.chat("migrate", GROUP, new_id=-1001000000099)
         assert (await one.send(content(2), "doc-2")).chat_id == -1001000000099
+        await one.documents.look()
         await other.documents.look()
         assert (await other.send(content(3), "doc-3")).chat_id == -1001000000099
         assert [entry["status"] for entry in one.calls("senddocument")] == [200, 400, 200, 200]
