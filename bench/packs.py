@@ -1,4 +1,4 @@
-"""Group commit under Telegram's documented limits (20 messages a minute for a bot in a channel): one, two and four bots in one channel.
+"""Group commit under Telegram's documented limits (20 messages a minute for a bot in a channel): one, two, four bots in a channel.
 
 The arithmetic: a bot may send 20 messages a minute, each a document of at most 20 MB. With one message an object, 10 000 objects
 take 10 000 / 20 = 500 minutes of one bot. With 50 kB an object a full pack holds some 390 of them, so that 26 messages hold all, in
