@@ -306,6 +306,10 @@ def recover(
     from_messages: Annotated[
         bool, typer.Option("--from-messages", help="Make nothing of saved indexes; read every message.")
     ] = False,
+    take_untold: Annotated[
+        bool,
+        typer.Option("--take-untold", help="Take objects, too, that no document tells of any more, or never did."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what there is, and how long it would take.")
     ] = False,
@@ -319,7 +323,9 @@ def recover(
     from addon.commands.recover import recover as run_recover
 
     settings = running.settings(config)
-    work = run_recover(settings, with_snapshots=not from_messages, dry_run=dry_run, as_json=as_json)
+    work = run_recover(
+        settings, with_snapshots=not from_messages, take_untold=take_untold, dry_run=dry_run, as_json=as_json
+    )
     raise typer.Exit(0 if running.run(work) else 1)
 
 

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from addon.checks import make_origin
 from addon.config import Config
@@ -175,8 +176,9 @@ def _start_packer(storage: Storage, stack: AsyncExitStack) -> None:
     stack.push_async_callback(storage.store.packer.stop)
 
 
-def _documents(config: Config, index: SqlIndex) -> TelegramDocuments:
-    documents = TelegramDocuments(
+def telegram_of(config: Config, **more: Any) -> TelegramDocuments:
+    """The documents of the settings' bots and chats; `more` as `TelegramDocuments` takes it."""
+    return TelegramDocuments(
         config.telegram.api_url,
         [token.get_secret_value() for token in config.telegram.bot_tokens],
         config.telegram.chat_ids,
@@ -185,9 +187,12 @@ def _documents(config: Config, index: SqlIndex) -> TelegramDocuments:
         document_bytes_max=config.telegram.document_bytes_max,
         timeouts=Timeouts(get_file_s=LOCAL_GET_FILE_S) if config.telegram.local else None,
         local=config.telegram.local,
-        ledger=index,
-        copies=config.store.copies,
+        **more,
     )
+
+
+def _documents(config: Config, index: SqlIndex) -> TelegramDocuments:
+    documents = telegram_of(config, ledger=index, copies=config.store.copies)
     documents.look_up_ways(index.ways_to)
     documents.start()
     remembering: set[asyncio.Task[None]] = set()

@@ -10,14 +10,13 @@ from collections.abc import AsyncIterator, Callable
 from addon.commands.output import duration_text, errors, printable, say, say_json, size_text
 from addon.config import Config
 from addon.index.recovery_calls import SqlRecoveryPlace
+from addon.storage import telegram_of
 from addon.store.captions import open_caption
 from addon.store.recovery import Outlook, Progress, Recovery
 from addon.store.recovery_index import Recovered
 from addon.store.sealed_documents import SealedDocuments
 from addon.store.sealing import MasterKeys
 from addon.store.snapshot_restore import SnapshotSource
-from addon.telegram.documents import TelegramDocuments
-from addon.telegram.limits import group_rate
 
 READ_WAIT_S_MAX = 120.0
 # Of what has no place so much is named to people; all of it to machines.
@@ -34,16 +33,10 @@ NOT_BROUGHT_BACK = (
 
 @contextlib.asynccontextmanager
 async def recovery_of(
-    config: Config, *, with_snapshots: bool, report: Callable[[Progress], None]
+    config: Config, *, with_snapshots: bool, take_untold: bool, report: Callable[[Progress], None]
 ) -> AsyncIterator[Recovery]:
     """A recovery with these settings."""
-    telegram = TelegramDocuments(
-        config.telegram.api_url,
-        [token.get_secret_value() for token in config.telegram.bot_tokens],
-        config.telegram.chat_ids,
-        read_wait_s_max=READ_WAIT_S_MAX,
-        group_rate=group_rate(config.telegram.channel_messages_per_min_max),
-    )
+    telegram = telegram_of(config, read_wait_s_max=READ_WAIT_S_MAX)
     keys = MasterKeys(*config.sealing_keys)
     read_caption = functools.partial(open_caption, keys)
     documents = SealedDocuments(telegram, keys, config.service.spool_dir)
@@ -54,16 +47,18 @@ async def recovery_of(
             read_caption,
             SqlRecoveryPlace(config.index.url),
             with_snapshots=with_snapshots,
+            take_untold=take_untold,
             report=report,
         )
     finally:
         await telegram.close()
 
 
-async def recover(config: Config, *, with_snapshots: bool, dry_run: bool, as_json: bool) -> bool:
+async def recover(config: Config, *, with_snapshots: bool, take_untold: bool, dry_run: bool, as_json: bool) -> bool:
     """Recover, and say what came of it. False where something could not be brought back."""
     teller = _Teller(as_json=as_json)
-    async with recovery_of(config, with_snapshots=with_snapshots, report=teller.tell) as recovery:
+    wish = {"with_snapshots": with_snapshots, "take_untold": take_untold}
+    async with recovery_of(config, **wish, report=teller.tell) as recovery:
         if dry_run:
             _say_outlook(await recovery.look(), as_json=as_json)
             return True
@@ -157,7 +152,7 @@ def summary_json(recovered: Recovered) -> dict[str, object]:
                 "items",
                 "foreign",
             ),
-            *("holes", "unplaced_documents", "open_parts", "given_up", "spooled_only"),
+            *("holes", "unplaced_documents", "open_parts", "untold", "spooled_only"),
         )
     }
     lost = [
@@ -178,7 +173,10 @@ def lines_of(recovered: Recovered) -> list[str]:
         (recovered.repeated, "messages repeat a document"),
         (recovered.unplaced_documents, "documents are used by nothing"),
         (recovered.open_parts, "parts belong to uploads that nobody completed"),
-        (recovered.given_up, "objects in packs were never acknowledged"),
+        (
+            recovered.untold,
+            "objects in packs were never acknowledged, or what told of them is gone; --take-untold takes them",
+        ),
         (recovered.spooled_only, "objects were on the local disk only, and are lost unless the spool folder is there"),
     ]
     lines += [f"Without a place: {count} {what}." for count, what in without_place if count]

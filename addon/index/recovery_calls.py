@@ -64,11 +64,11 @@ class SqlRecovery:
     async def place_states(self, after: tuple[str, bytes] | None, *, limit: int, now_s: float) -> StatesPlaced:
         return await self._write(recovery_placing.place_states, after, limit, now_s)
 
-    async def unsettled_packs(self) -> Sequence[UnsettledPack]:
-        return await self._read(recovery_placing.unsettled_packs)
+    async def unsettled_packs(self, *, take_untold: bool) -> Sequence[UnsettledPack]:
+        return await self._read(recovery_placing.unsettled_packs, take_untold)
 
-    async def place_items(self, items: Sequence[UntoldItem], *, now_s: float) -> int:
-        return await self._write(recovery_placing.place_items, tuple(items), now_s)
+    async def place_items(self, items: Sequence[UntoldItem], *, take_untold: bool, now_s: float) -> int:
+        return await self._write(recovery_placing.place_items, tuple(items), take_untold, now_s)
 
     async def summary(self, lost: Sequence[LostObject]) -> Recovered:
         return await self._read(recovery_placing.summary, tuple(lost))

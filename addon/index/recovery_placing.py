@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Select, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, func, insert, or_, select, update
 
 from addon.index import documents as document_rows
 from addon.index import objects, recovery
@@ -141,19 +141,29 @@ def resolved(connection: Connection, told: Sequence[ToldExtent]) -> list[Extent]
     return missing or found
 
 
-def unsettled_packs(connection: Connection) -> Sequence[UnsettledPack]:
+def unsettled_packs(connection: Connection, take_untold: bool) -> Sequence[UnsettledPack]:
     """See `RecoveryIndex.unsettled_packs`."""
     baseline, settled = recovery.baseline(connection), recovery.settled_up_to(connection)
+    counts = packs.c.number > settled
+    if take_untold:
+        counts |= exists().where(items.c.number == packs.c.number, *_is_untold())
     rows = connection.execute(
         select(packs.c.number, documents)
         .join(documents, documents.c.document_id == packs.c.document_id)
-        .where(packs.c.number > settled)
+        .where(counts)
         .order_by(packs.c.number)
     )
     return [UnsettledPack(row.number, document_of(row)) for row in rows if not baseline.knows_of(row.number)]
 
 
-def place_items(connection: Connection, untold: Sequence[UntoldItem], now_s: float) -> int:
+def _is_untold() -> tuple[ColumnElement[bool], ...]:
+    """Of an item: it is an object, and nothing is known of its key."""
+    has_key = exists().where(keys.c.bucket == items.c.bucket, keys.c.key == items.c.key)
+    has_state = exists().where(states.c.bucket == items.c.bucket, states.c.key == items.c.key)
+    return items.c.kind == ItemKind.OBJECT.value, ~has_key, ~has_state
+
+
+def place_items(connection: Connection, untold: Sequence[UntoldItem], take_untold: bool, now_s: float) -> int:
     """See `RecoveryIndex.place_items`."""
     baseline, settled = recovery.baseline(connection), recovery.settled_up_to(connection)
     by_key: dict[tuple[str, str], list[UntoldItem]] = {}
@@ -164,7 +174,9 @@ def place_items(connection: Connection, untold: Sequence[UntoldItem], now_s: flo
         here = (keys.c.bucket == bucket) & (keys.c.key == key_bytes(key))
         held = connection.execute(select(keys.c.generation).where(here)).scalar_one_or_none() or 0
         tellings_here = _tellings_of(connection, bucket, key_bytes(key))
-        item = last_item(found, tellings_here, held=held, settled_up_to=settled, baseline=baseline)
+        is_unknown = take_untold and not held and not tellings_here
+        counts_from = 0 if is_unknown else settled
+        item = last_item(found, tellings_here, held=held, settled_up_to=counts_from, baseline=baseline)
         if item is not None:
             placed += _place_item(connection, item, now_s)
     recovery.count(connection, "items", placed)
@@ -188,10 +200,7 @@ def summary(connection: Connection, lost: Sequence[LostObject]) -> Recovered:
     unused &= ~exists().where(part_extents.c.document_id == found_documents.c.document_id)
     packed = exists().where(packs.c.document_id == found_documents.c.document_id)
     unplaced = select(func.count()).select_from(found_documents).where(unused, ~packed)
-    has_key = exists().where(keys.c.bucket == items.c.bucket, keys.c.key == items.c.key)
-    has_state = exists().where(states.c.bucket == items.c.bucket, states.c.key == items.c.key)
-    is_object = items.c.kind == ItemKind.OBJECT.value
-    given_up = select(func.count()).select_from(items).where(is_object, ~has_key, ~has_state)
+    untold = select(func.count()).select_from(items).where(*_is_untold())
     spooled = select(func.count(extents.c.key.distinct())).join(
         documents, documents.c.document_id == extents.c.document_id
     )
@@ -209,7 +218,7 @@ def summary(connection: Connection, lost: Sequence[LostObject]) -> Recovered:
         holes=recovery.count_of(connection, "holes"),
         unplaced_documents=connection.execute(unplaced).scalar_one(),
         open_parts=connection.execute(_open_parts()).scalar_one(),
-        given_up=connection.execute(given_up).scalar_one(),
+        untold=connection.execute(untold).scalar_one(),
         spooled_only=connection.execute(spooled.where(documents.c.file_id == "")).scalar_one(),
         lost=tuple(lost),
         unreadable=recovery.unreadable(connection),

@@ -87,7 +87,8 @@ class _Looked:
 
 
 class Recovery:
-    """Recovers an index into `place`. `report` is told how far it is; `with_snapshots` false makes nothing of them."""
+    """Recovers an index into `place`. `report` is told how far it is; `with_snapshots` false makes nothing of them; `take_untold`
+    makes objects also of what packs have and no state tells of, where nothing is known of the key."""
 
     def __init__(
         self,
@@ -97,12 +98,13 @@ class Recovery:
         place: RecoveryPlace,
         *,
         with_snapshots: bool = True,
+        take_untold: bool = False,
         report: Callable[[Progress], None] = lambda _: None,
         now_s: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._scan, self._source, self._read_caption, self._place = scan, source, read_caption, place
-        self._with_snapshots, self._report = with_snapshots, report
+        self._with_snapshots, self._take_untold, self._report = with_snapshots, take_untold, report
         self._now_s, self._sleep = now_s, sleep
         self._read = self._documents = self._packs = 0
 
@@ -315,7 +317,7 @@ class Recovery:
     async def _place_items(self, index: RecoveryIndex) -> None:
         """What was acknowledged and could not be told any more: it is in the last packs."""
         by_key: dict[tuple[str, str], list[UntoldItem]] = {}
-        for unsettled in await index.unsettled_packs():
+        for unsettled in await index.unsettled_packs(take_untold=self._take_untold):
             pack = await self._pack(unsettled.document)
             for position, item in enumerate(pack.items):
                 if item.about.kind is ItemKind.OBJECT:
@@ -324,7 +326,7 @@ class Recovery:
         keys = sorted(by_key)
         for start in range(0, len(keys), KEYS_AT_ONCE):
             together = [one for key in keys[start : start + KEYS_AT_ONCE] for one in by_key[key]]
-            await index.place_items(together, now_s=self._now_s())
+            await index.place_items(together, take_untold=self._take_untold, now_s=self._now_s())
 
 
 def _to_read(chat_id: int, last: int, known: int | None) -> ChatProgress:

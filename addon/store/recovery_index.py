@@ -77,8 +77,8 @@ class LostObject:
 @dataclass(frozen=True, slots=True)
 class Recovered:
     """What came of it. Objects and tombstones that the index has by now, and their bytes; of what was read: documents, second
-    copies and repeated sends of them, packs, states and objects that were applied; and all that has no place. `given_up` are
-    objects in packs that no state tells of and that no client was told to be stored."""
+    copies and repeated sends of them, packs, states and objects that were applied; and all that has no place. `untold` are objects
+    in settled packs that no state tells of: no client was told that they are stored, or the document that told of them is gone."""
 
     objects: int = 0
     tombstones: int = 0
@@ -93,7 +93,7 @@ class Recovered:
     holes: int = 0
     unplaced_documents: int = 0
     open_parts: int = 0
-    given_up: int = 0
+    untold: int = 0
     spooled_only: int = 0
     lost: Sequence[LostObject] = ()
     unreadable: Sequence[str] = ()
@@ -140,11 +140,13 @@ class RecoveryIndex(Protocol):
     async def place_states(self, after: tuple[str, bytes] | None, *, limit: int, now_s: float) -> StatesPlaced:
         """Give so many keys behind that one the states that were told of them."""
 
-    async def unsettled_packs(self) -> Sequence[UnsettledPack]:
-        """Packs that may have items which no state tells of, and which count."""
+    async def unsettled_packs(self, *, take_untold: bool) -> Sequence[UnsettledPack]:
+        """Packs that may have items which no state tells of, and which count; with `take_untold` those with items of keys of which
+        nothing is known, too."""
 
-    async def place_items(self, items: Sequence[UntoldItem], *, now_s: float) -> int:
-        """Make those of these items objects that are younger than all that is known of their keys; returns how many."""
+    async def place_items(self, items: Sequence[UntoldItem], *, take_untold: bool, now_s: float) -> int:
+        """Make those of these items objects that are younger than all that is known of their keys; returns how many. With
+        `take_untold` it counts for nothing that they should have been told of."""
 
     async def summary(self, lost: Sequence[LostObject]) -> Recovered:
         """What came of it."""

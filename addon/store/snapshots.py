@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 # A document that Telegram does not take now is sent again so often, each time after the pause that it asks for, this long at most.
 SEND_TRIES_MAX = 30
 SEND_PAUSE_S_MAX = 60.0
+# A part has no more bytes than these, however large documents may be: parts are held in memory.
+PART_BYTES_MAX = 20_000_000
 # Fewer objects than the pinned root has are suspicious where more than these, and more than half of them, are gone unexplained.
 MISSING_OBJECTS_MAX = 100
 # So many of the newest snapshots are kept, however old they are.
@@ -198,7 +200,7 @@ class Snapshots:
 
     def _next_length(self) -> int:
         # Documents of equal size are throttled.
-        return self._documents.document_bytes_max - 1 - self._randbelow(PADDING_BYTES_MAX)
+        return min(self._documents.document_bytes_max, PART_BYTES_MAX) - 1 - self._randbelow(PADDING_BYTES_MAX)
 
     async def _send_part(self, snapshot_id: str, number: int, piece: Piece) -> SnapshotPart:
         document_id = uuid.uuid4().hex

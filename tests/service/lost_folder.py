@@ -20,7 +20,6 @@ import pytest
 from addon.service.multipart import MultipartHandlers
 from addon.standin.server import StandIn
 from addon.store.records import ObjectRecord, Tombstone
-from addon.telegram.documents import TelegramDocuments
 from tests.commands.program import Done, tgstore
 from tests.service.fixtures import OriginServer
 from tests.service.origin_relay import OriginRelay, origin_relay
@@ -33,7 +32,8 @@ RANDOM = random.Random(5)
 DOCUMENT_BYTES_MAX = 3 << 20
 LARGE = RANDOM.randbytes(7_000_000)
 PARTS = [RANDOM.randbytes(2_500_000), RANDOM.randbytes(200_000), RANDOM.randbytes(70_000)]
-FAST = "channel_messages_per_min_max = 60000"
+FAST = f"channel_messages_per_min_max = 60000\ndocument_bytes_max = {DOCUMENT_BYTES_MAX}"
+SMALL_PACKS = f"pack_bytes_max = {DOCUMENT_BYTES_MAX}\nput_wait_s_max = 10.0"
 HEADERS = [
     ("content-type", "image/png"),
     ("cache-control", "max-age=60"),
@@ -78,9 +78,8 @@ class World:
         return sum(entry["method"] == method for entry in self.standin.control.log())
 
 
-def small_documents(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Documents and parts may be small."""
-    monkeypatch.setitem(TelegramDocuments.__init__.__kwdefaults__, "document_bytes_max", DOCUMENT_BYTES_MAX)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts may be as small as one likes."""
     monkeypatch.setitem(MultipartHandlers.__init__.__kwdefaults__, "part_bytes_min", 0)
 
 
@@ -90,7 +89,7 @@ async def world(folder: Path, origin: OriginServer, **settings: str) -> AsyncIte
         running_standin(folder / "telegram", switches=RELAXED) as standin,
         origin_relay(origin.port) as relay,
     ):
-        yield World(folder, standin, relay, origin, {"telegram": FAST, **settings})
+        yield World(folder, standin, relay, origin, {"telegram": FAST, "store": SMALL_PACKS, **settings})
 
 
 async def fill(world: World, product: Product) -> None:

@@ -18,7 +18,7 @@ from addon.store.ports import IndexUnavailable
 from addon.store.records import ObjectRecord, Tombstone
 from tests.commands.program import ended, started, tgstore
 from tests.service.fixtures import OriginServer
-from tests.service.lost_folder import fill, in_parts, packs, put, save, small_documents, states, told, world
+from tests.service.lost_folder import fill, in_parts, packs, put, save, small_parts, states, told, told_of, world
 from tests.service.product import ALONE, ENCRYPTION, IMAGES, eventually
 from tests.service.uploads import begin
 from tests.standin_fixture import BOT_A, CHANNEL, OTHER_CHANNEL
@@ -33,7 +33,7 @@ CHATS, SEALED = {"chats": TWO_CHATS}, {"encryption": ENCRYPTION}
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    small_documents(monkeypatch)
+    small_parts(monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +187,31 @@ async def test_what_has_no_place_is_said(tmp_path: Path, origin_server: OriginSe
             assert await states(product, ["whole"]) == before
             assert await product.state("large") is None
             assert large.extents[1].document.document_id in await product.garbage()
+
+
+async def test_what_only_a_lost_document_told_of_can_be_taken_all_the_same(
+    tmp_path: Path, origin_server: OriginServer
+) -> None:
+    async with world(tmp_path, origin_server) as lost:
+        async with lost.product() as product:
+            await put(product, "key", b"content")
+            await put(product, "next", b"its pack tells of the key before")
+            await put(product, "last", b"its pack tells that all before is told")
+            await product.store.packer.flush_states()
+            before = await told_of(product, "key", IMAGES)
+            telling = await product.state("next")
+            assert isinstance(telling, ObjectRecord)
+            gone = telling.extents[0].document
+            lost.standin.control.chat("delete_message", gone.chat_id, message_id=gone.message_id)
+        await lost.lose()
+        done = await lost.recover()
+        assert [one["key"] for one in done.summary["lost"]] == ["next"]
+        assert (done.summary["untold"], done.summary["objects"]) == (1, 1)
+        await lost.lose()
+        done = await lost.recover("--take-untold")
+        assert (done.summary["untold"], done.summary["objects"]) == (0, 2)
+        async with lost.product() as product:
+            assert await told_of(product, "key", IMAGES) == before
 
 
 async def test_the_same_document_in_another_chat_is_its_second_copy(
