@@ -424,6 +424,7 @@ async def test_each_item_is_in_one_acknowledged_document_or_fails(
 
         await asyncio.gather(*(one(number, *each) for number, each in enumerate(given_items)))
         assert max((sent.document.size for sent in world.telegram.sent), default=0) <= 250_000
+        await world.time.sleep(5)
         world.telegram.fault = lambda _: None
         await world.packer.flush_states()
         assert not await world.index.has_untold()
