@@ -132,7 +132,7 @@ class FakeTelegram:
         self.begun += 1
         number = self.begun
         now_s = self.time.now_s
-        window = min(self.windows, key=lambda window: window.earliest_s(now_s))
+        window = min(self.windows, key=lambda window: (window.earliest_s(now_s), -window.burst_left(now_s)))
         assert window.earliest_s(now_s) <= now_s, "the way was not free"
         content = document.content if isinstance(document.content, bytes) else document.content.read_bytes()
         assert len(content) == document.size <= self.document_bytes_max
