@@ -28,6 +28,7 @@ from addon.store.eraser import Eraser
 from addon.store.garbage import GarbageCollection
 from addon.store.key_check import check_keys
 from addon.store.known_files import KnownFiles
+from addon.store.message_eraser import MessageEraser
 from addon.store.object_store import ObjectStore
 from addon.store.origin_addresses import OriginAddresses
 from addon.store.own_connections import OwnConnections
@@ -218,7 +219,7 @@ def garbage_collection(storage: Storage, forget: Callable[[Collection[str]], Awa
     return GarbageCollection(
         Rewriter(index, documents, store.packer, spool_dir=store.spool_dir),
         retelling,
-        Eraser(index, documents, retelling=retelling, forget=forget, now_s=store.now_s),
+        Eraser(index, MessageEraser(documents), retelling=retelling, forget=forget, now_s=store.now_s),
     )
 
 

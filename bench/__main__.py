@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import statistics
 import sys
 import tempfile
@@ -16,6 +17,8 @@ import httpx
 from bench import rig
 from bench.complete import complete
 from bench.listing import listing
+from bench.packs import packs
+from bench.reading import large, small
 from bench.recovery import recovery
 from bench.sealing import sealing
 from tests.end_to_end.lab.clients import s3_client
@@ -89,6 +92,39 @@ def put(folder: Path) -> None:
         )
 
 
+def acknowledged(folder: Path) -> None:
+    """PUTs one after the other, acknowledged by Telegram (here the stand-in, which takes no time) and by the local disk, against
+    the bare fsync of a file of that size and its folder."""
+    for ack in ("telegram", "spool"):
+        within, settings = folder / ack, f'[store]\nack = "{ack}"\n'
+        with rig.origin_server(folder) as origin, rig.tgstore(within, origin, settings=settings) as (product, _):
+            s3 = s3_client(product.target(), signature_version="s3v4")
+            url = s3.generate_presigned_url("put_object", {"Bucket": rig.BUCKET, "Key": "put.bin"}, ExpiresIn=3600)
+            with httpx.Client(trust_env=False, timeout=60) as client:
+                for size in (10_000, PUT_BYTES):
+                    ours, alone = [], []
+                    for number in range(PUTS):
+                        body = number.to_bytes(4, "big") * (size // 4)
+                        ours.append(_seconds(lambda url=url, body=body: client.put(url, content=body)))
+                        alone.append(_synced_s(within / f"bare-{size}-{number}", body))
+                    ours_ms, alone_ms = 1000 * statistics.median(ours), 1000 * statistics.median(alone)
+                    slowest = f"{1000 * max(ours):.0f} slowest"
+                    name = f'PUT, {size // 1000} kB, ack = "{ack}", ms (median)'
+                    rig.row(name, f"{ours_ms:.1f}", f"{alone_ms:.1f} fsync alone", slowest)
+
+
+def _synced_s(path: Path, body: bytes) -> float:
+    started = time.perf_counter()
+    with path.open("xb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+    handle = os.open(path.parent, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
+    return time.perf_counter() - started
+
+
 def _seconds(call: Callable[[], httpx.Response]) -> float:
     started = time.perf_counter()
     call().raise_for_status()
@@ -132,8 +168,8 @@ def memory(folder: Path) -> None:
 
 
 BENCHMARKS = {
-    "memory": memory, "hot": hot, "miss": miss, "put": put, "listing": listing, "complete": complete, "sealing": sealing,
-    "recovery": recovery,
+    "memory": memory, "hot": hot, "miss": miss, "put": put, "acknowledged": acknowledged, "listing": listing, "complete": complete,
+    "sealing": sealing, "recovery": recovery, "small": small, "large": large, "packs": packs,
 }  # fmt: skip
 
 

@@ -59,15 +59,26 @@ def bare_mitmdump(folder: Path, *arguments: str, env: dict[str, str] | None = No
 
 @contextmanager
 def tgstore(
-    folder: Path, origin: Origin, *, limits: str = "off", stand_in: Sequence[str] = (), settings: str = ""
+    folder: Path,
+    origin: Origin,
+    *,
+    limits: str = "off",
+    stand_in: Sequence[str] = (),
+    settings: str = "",
+    adapt: Callable[[str], str] = lambda text: text,
+    cache: tuple[str, str] | None = None,
 ) -> Iterator[tuple[Tgstore, Standin]]:
-    """The product in reverse mode, with more `settings`, and the stand-in behind it; anyone may read its bucket."""
+    """The product in reverse mode, with more `settings`, its settings file changed by `adapt`, and the stand-in behind it; anyone
+    may read its bucket. `cache` is how much it may keep on disk and in memory."""
     folder.mkdir(exist_ok=True)
     standin = Standin(folder, "--rate-limits", limits, *stand_in)
     bucket = Bucket(BUCKET, origin, anonymous_read=True)
     standin.start()
     product = Tgstore(folder / "product", standin, [bucket], options=["-q"])
-    product.config.write_text(product.config.read_text() + settings)
+    product.config.write_text(adapt(product.config.read_text() + settings))
+    if cache is not None:
+        text = re.sub("(?m)^bytes_max = .*", f'bytes_max = "{cache[0]}"', product.config.read_text())
+        product.config.write_text(re.sub("(?m)^memory_bytes_max = .*", f'memory_bytes_max = "{cache[1]}"', text))
     try:
         product.start()
         yield product, standin
@@ -92,9 +103,11 @@ def wrk(url: str, *, script: str | None = None) -> float:
     return float(match[1])
 
 
-def paired(measure_a: Callable[[], float], measure_b: Callable[[], float]) -> tuple[float, float, float]:
+def paired(
+    measure_a: Callable[[], float], measure_b: Callable[[], float], *, rounds: int = ROUNDS
+) -> tuple[float, float, float]:
     """Medians of A and B measured in turn, and the median of A/B pair by pair."""
-    pairs = [(measure_a(), measure_b()) for _ in range(ROUNDS)]
+    pairs = [(measure_a(), measure_b()) for _ in range(rounds)]
     return (
         statistics.median(a for a, _ in pairs),
         statistics.median(b for _, b in pairs),

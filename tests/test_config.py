@@ -171,6 +171,11 @@ WRONG = [
     (f'["{TOKEN}"]', f'["{TOKEN}", "123456:other"]', "telegram.bot_tokens[1] = ***: expected another bot"),
     ("[telegram]", "[telegram]\nbot_token = 'x'", "telegram.bot_token: there is no such key; did you mean bot_tokens?"),
     ("[telegram]", "[store]\nput_wait_s_max = 0\n[telegram]", "store.put_wait_s_max = 0: expected greater than 0"),
+    (
+        "[telegram]",
+        '[store]\nack = "spool"\nspool_bytes_max = "39MB"\n[telegram]',
+        "store.spool_bytes_max = 39000000: expected 40000000 bytes at least, two whole documents",
+    ),
     ("[telegram]", "[store]\nput_wait_s_max = inf\n[telegram]", "store.put_wait_s_max = inf: expected"),
     ("[telegram]", "[telegram]\napi_url = 'api.telegram.org'", 'telegram.api_url = "api.telegram.org": expected a URL'),
     (

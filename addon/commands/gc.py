@@ -12,11 +12,12 @@ from typing import Any
 from addon.commands.output import say, say_json, size_text
 from addon.commands.progress import Progress
 from addon.config import Config
-from addon.storage import Storage, command_storage, garbage_collection
+from addon.storage import Storage, command_storage, garbage_collection, snapshots_of
 from addon.store.cache import DiskCache
-from addon.store.eraser import Ending, Erased
+from addon.store.eraser import Erased
 from addon.store.erasing import ErasurePlan, ErasureTerms
 from addon.store.garbage import GarbageCollection, GarbageTerms
+from addon.store.message_eraser import Ending
 from addon.store.migration import Amount
 from addon.store.records import Document
 from addon.store.rewriter import Rewritten
@@ -36,18 +37,39 @@ class GcOrder:
 async def gc(config: Config, order: GcOrder, *, as_json: bool) -> bool:
     """Erase, report, and sum up; whether nothing failed."""
     async with command_storage(config) as storage:
-        terms = _terms(config, order)
+        # Nobody's reading is waited for: who reads what was deleted is broken off, and who reads what moves is led on.
+        kept_since_s = time.time() - config.store.snapshot_keep_s if order.keep_snapshots else None
+        terms = ErasureTerms(grace_s=0.0, kept_since_s=kept_since_s)
         plan = await storage.index.erasure_plan(terms, now_s=time.time())
         if order.dry_run:
             _say_plan(plan, as_json=as_json)
             return True
-        return await _erase(config, storage, terms, plan, as_json=as_json)
+        is_clean = await _erase(config, storage, terms, plan, as_json=as_json)
+        if not order.keep_snapshots and not await _renew_snapshots(config, storage, as_json=as_json):
+            is_clean = False
+        return is_clean
 
 
-def _terms(config: Config, order: GcOrder) -> ErasureTerms:
-    """Nobody's reading is waited for: who reads what was deleted is broken off, and who reads what moves is led on."""
-    kept_since_s = time.time() - config.store.snapshot_keep_s if order.keep_snapshots else None
-    return ErasureTerms(grace_s=0.0, kept_since_s=kept_since_s)
+async def _renew_snapshots(config: Config, storage: Storage, *, as_json: bool) -> bool:
+    """Snapshots that know of what is erased by now end, and a new one takes their place: last, so that it does not know of it
+    either. Until then the former ones are as good, together with the states that Telegram was told. False where the new one is not
+    pinned: then the others stay."""
+    snapshots = snapshots_of(config, storage)
+    known = await storage.index.snapshots()
+    first_s = min((one.began_at_s for one in known), default=None)
+    if first_s is None or not await storage.index.erased_after(first_s, "", limit=1):
+        return True
+    newest = await snapshots.take()
+    if newest.pinned:
+        ended = await snapshots.end_all_but(newest)
+        if not as_json:
+            say(f"the index was saved anew in Telegram, and {ended} older snapshots were erased")
+        return True
+    if as_json:
+        say_json({"event": "snapshot_not_pinned", "reason": newest.held_back})
+    else:
+        say(f"the new snapshot is not pinned: {newest.held_back}; so the older ones stay")
+    return False
 
 
 async def _erase(config: Config, storage: Storage, terms: ErasureTerms, plan: ErasurePlan, *, as_json: bool) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -17,12 +19,16 @@ from addon.config import Bucket, Config
 from addon.storage import Storage, command_storage, copy_limits
 from addon.store.copier import Copier
 from addon.store.migration import NOTHING, Amount, Totals
-from addon.store.ports import Origin
+from addon.store.ports import IndexUnavailable, Origin, TelegramUnavailable
 from addon.store.records import CopyJob, CopyState
 from addon.store.sweep import Sweeper, SweepLimits, SweepProgress
 
+logger = logging.getLogger(__name__)
+
 # So many keys that did not move are named at the end; `tgstore status --named` names more.
 NAMED_MAX = 20
+# How long the end of a run waits until Telegram has what a lost index would be made again from.
+TELL_S_MAX = 120.0
 
 
 async def migrate(
@@ -41,6 +47,8 @@ async def migrate(
                 else:
                     await sweeper.prepare(retry)
                     await sweeper.run()
+                    if not sweeper.progress.proxies:
+                        await _tell_states(storage)
             if dry_run:
                 _say_count(sweeper.progress, as_json=as_json)
             else:
@@ -98,6 +106,15 @@ class _Shown:
         self._display.did(objects, size=size)
         self._told = Amount(told + objects, self._told.size + size)
         self._display.expect(progress.total if progress.walked else None)
+
+
+async def _tell_states(storage: Storage) -> None:
+    """What was copied last is told in no document yet, and no proxy is there to do it."""
+    try:
+        async with asyncio.timeout(TELL_S_MAX):
+            await storage.store.packer.flush_states()
+    except (TelegramUnavailable, IndexUnavailable, TimeoutError) as failure:
+        logger.warning("what moved last will be told in Telegram by a later document: %s", failure)
 
 
 def _say_count(progress: SweepProgress, *, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from addon.config import Config
 from addon.index.sql_index import open_index
 from addon.storage import spool_folder
 from addon.store.bucket_status import BucketStatus, bucket_status, obstacles
+from addon.store.erasing import ERASED_KEPT_S
 from addon.store.migration import Amount
 from addon.store.spool import SpoolStatus, spool_status
 
@@ -31,12 +32,13 @@ async def show_status(
                 await bucket_status(index, index, name, has_origin=has_origin[name], named_max=named_max)
                 for name in buckets
             ]
-            orphans, by_key = await index.orphans(), await index.amounts_by_key()
+            orphans, by_key, erased = await index.orphans(), await index.amounts_by_key(), await index.erased_amount()
             spool = await spool_status(index, spool_folder(config))
             telegram = await telegram_status(config, index)
             saved = saved_of(await index.snapshots())
             if as_json:
                 told = {"buckets": [status.as_json() for status in found], "orphans": documents_json(orphans)}
+                told["erased"] = documents_json(erased)
                 told["by_key"] = {key_id: documents_json(amount) for key_id, amount in by_key.items()}
                 told["telegram"] = telegram.as_json()
                 say_json({**told, "snapshot": saved_json(saved), "spool": spool.as_json()})
@@ -45,7 +47,7 @@ async def show_status(
                     console.clear()
                 now_s = time.time()
                 for line in [
-                    *lines_of(found, spool, orphans, now_s=now_s),
+                    *lines_of(found, spool, orphans, erased, now_s=now_s),
                     *lines_of_keys(by_key),
                     saved_line(saved, now_s=now_s),
                     *telegram.lines(),
@@ -65,7 +67,7 @@ async def status_text(config: Config, buckets: Sequence[str]) -> str:
         has_origin = {bucket.name: bucket.origin is not None for bucket in config.buckets}
         found = [await bucket_status(index, index, name, has_origin=has_origin[name]) for name in buckets]
         spool = await spool_status(index, spool_folder(config))
-        lines = lines_of(found, spool, await index.orphans(), now_s=time.time())
+        lines = lines_of(found, spool, await index.orphans(), await index.erased_amount(), now_s=time.time())
         saved = saved_line(saved_of(await index.snapshots()), now_s=time.time())
         telegram = await telegram_status(config, index)
         return "\n".join([*lines, *lines_of_keys(await index.amounts_by_key()), saved, *telegram.lines()])
@@ -78,13 +80,16 @@ def documents_json(amount: Amount) -> dict[str, int]:
     return {"documents": amount.objects, "size": amount.size}
 
 
-def lines_of(found: Sequence[BucketStatus], spool: SpoolStatus, orphans: Amount, *, now_s: float) -> list[str]:
+def lines_of(
+    found: Sequence[BucketStatus], spool: SpoolStatus, orphans: Amount, erased: Amount, *, now_s: float
+) -> list[str]:
     """The same for people."""
     lines: list[str] = []
     for status in found:
         lines += [*_lines_of_bucket(status, now_s), ""]
     lines += spool_lines(spool, now_s=now_s)
-    lines.append(f"documents that nothing uses: {_amount(orphans)}")
+    within = duration_text(ERASED_KEPT_S)
+    lines.append(f"documents that nothing uses: {_amount(orphans)}; erased within {within}: {_amount(erased)}")
     return lines
 
 

@@ -4,7 +4,8 @@
     writer.py        one thread that writes; what waits at the same time shares one transaction and one fsync
     reader.py        reads, in the calling thread where they are short
     objects.py       transactions on objects; deletions.py: on tombstones; documents.py: on documents and what is garbage
-    relocations.py   bytes that lie in another document now; erasures.py: what may be erased, and the fence around it
+    relocations.py   bytes that lie in another document now; erasures.py: what may be erased, and the fence around it;
+                     retelling.py: states whose document goes
     conditions.py    conditions of writes, judged in the transaction that writes
     uploads.py       transactions on multipart uploads; upload_queries.py: what only reads them
     origin_writes.py transactions on writes that go past us; copies.py: on copy jobs

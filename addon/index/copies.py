@@ -17,14 +17,12 @@ from addon.index import documents, objects
 from addon.index.migration_queries import below
 from addon.index.numbers import next_numbers
 from addon.index.origin_writes import is_being_written
-from addon.index.rows import copy_job_of, key_bytes
+from addon.index.rows import RANK_OF_READS, copy_job_of, key_bytes
 from addon.index.tables import copy_jobs, keys, origin_writes
 from addon.store.records import CopyJob, CopyOrder, CopyState, NewObject, ObjectRecord
 
 # Each place is two parameters, and a statement of SQLite before 3.32 takes 999.
 PLACES_PER_STATEMENT_MAX = 200
-# What is leased first: keys that somebody read, then those that a sweep listed.
-RANK_OF_READS, RANK_OF_SWEEP = 0, 1
 # A reason is for people; the end of a longer one is cut off.
 REASON_CHARS_MAX = 1000
 
@@ -97,11 +95,11 @@ def _parts(wanted: dict[tuple[str, bytes], bool]) -> Iterator[dict[tuple[str, by
 
 
 def lease_copy(
-    connection: Connection, now_s: float, lease_s: float, rank_max: int, but_of: frozenset[str] = frozenset()
+    connection: Connection, now_s: float, lease_s: float, but_of: frozenset[str] = frozenset()
 ) -> CopyJob | None:
     """See `Index.lease_copy`. A job whose key is being written at the origin waits until that has ended: it could not commit."""
     others = [copy_jobs.c.bucket.not_in(sorted(but_of))] if but_of else []
-    return _lease(connection, now_s, lease_s, [copy_jobs.c.rank <= rank_max, *others])
+    return _lease(connection, now_s, lease_s, others)
 
 
 def lease_swept(connection: Connection, bucket: str, prefix: str, now_s: float, lease_s: float) -> CopyJob | None:
@@ -126,10 +124,19 @@ def _lease(
     return job
 
 
-def extend_lease(connection: Connection, job: CopyJob, now_s: float, lease_s: float) -> bool:
-    """See `Index.extend_lease`."""
-    extended = connection.execute(update(copy_jobs).where(_is_leased_as(job)).values(not_before_s=now_s + lease_s))
-    return extended.rowcount == 1
+def extend_leases(connection: Connection, jobs: Sequence[CopyJob], now_s: float, lease_s: float) -> frozenset[int]:
+    """See `Index.extend_leases`."""
+    ours: set[int] = set()
+    attempts = {job.job_id: job.attempts for job in jobs}
+    for start in range(0, len(jobs), PLACES_PER_STATEMENT_MAX):
+        numbers = [job.job_id for job in jobs[start : start + PLACES_PER_STATEMENT_MAX]]
+        running = select(copy_jobs.c.job_id, copy_jobs.c.attempts).where(
+            copy_jobs.c.job_id.in_(numbers), copy_jobs.c.state == CopyState.RUNNING.value
+        )
+        still = [row.job_id for row in connection.execute(running) if row.attempts == attempts[row.job_id]]
+        connection.execute(update(copy_jobs).where(copy_jobs.c.job_id.in_(still)).values(not_before_s=now_s + lease_s))
+        ours.update(still)
+    return frozenset(ours)
 
 
 def commit_copy(connection: Connection, job: CopyJob, new: NewObject, now_s: float) -> ObjectRecord | None:
@@ -153,12 +160,19 @@ def commit_copy(connection: Connection, job: CopyJob, new: NewObject, now_s: flo
     return objects.insert_object(connection, replace(new, anonymous_read=granted), now_s)
 
 
-def release_copy(connection: Connection, job: CopyJob, state: CopyState, not_before_s: float, reason: str) -> None:
+def release_copy(
+    connection: Connection, job: CopyJob, state: CopyState, not_before_s: float, reason: str, counts: bool = True
+) -> None:
     """See `Index.release_copy`. Whose lease ran out and was given to another has nothing to put back."""
     connection.execute(
         update(copy_jobs)
         .where(_is_leased_as(job))
-        .values(state=state.value, not_before_s=not_before_s, reason=_printable(reason))
+        .values(
+            state=state.value,
+            not_before_s=not_before_s,
+            reason=_printable(reason),
+            attempts=job.attempts if counts else job.attempts - 1,
+        )
     )
 
 

@@ -59,6 +59,9 @@ class ErasureCalls(MigrationCalls):
     async def untell(self, told: Sequence[ToldKey]) -> int:
         return await self._write(retelling.untell, tuple(told))
 
+    async def told_elsewhere(self, document_ids: Sequence[str]) -> None:
+        await self._write(erasures.told_elsewhere, tuple(document_ids))
+
     async def states_documents(self) -> Sequence[Document]:
         return await self._read(erasures.states_documents)
 

@@ -26,6 +26,7 @@ from addon.index.copies import REASON_CHARS_MAX
 from addon.index.rows import document_of
 from addon.index.tables import (
     document_copies,
+    document_file_ids,
     documents,
     erasures,
     extents,
@@ -103,7 +104,8 @@ def begin(
 
 def end(connection: Connection, document_id: str, now_s: float) -> None:
     """See `ErasureIndex.end_erasure`. Its foreign keys refuse what no fence may let happen: that an extent refers to it."""
-    connection.execute(delete(document_copies).where(document_copies.c.document_id == document_id))
+    for table in (document_copies, document_file_ids):
+        connection.execute(delete(table).where(table.c.document_id == document_id))
     connection.execute(delete(documents).where(documents.c.document_id == document_id, _IS_GARBAGE))
     connection.execute(
         update(erasures)
@@ -188,6 +190,12 @@ def states_documents(connection: Connection) -> list[Document]:
         .order_by(documents.c.created_at_s, documents.c.document_id)
     )
     return [document_of(row) for row in rows]
+
+
+def told_elsewhere(connection: Connection, document_ids: Sequence[str]) -> None:
+    """See `ErasureIndex.told_elsewhere`."""
+    for document_id in document_ids:
+        connection.execute(update(documents).where(documents.c.document_id == document_id).values(tells_states=False))
 
 
 def doom(connection: Connection, document_ids: Sequence[str]) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
 from addon.index import documents, migration_queries, objects
-from addon.index.copies import RANK_OF_SWEEP, waiting_row
+from addon.index.copies import waiting_row
 from addon.index.numbers import next_numbers
-from addon.index.rows import key_bytes
+from addon.index.rows import RANK_OF_SWEEP, key_bytes
 from addon.index.tables import bucket_facts, copy_jobs, keys, proxies
 from addon.store.migration import Amount, Sweep, SweepOrder, Verification
 from addon.store.records import CopyState, ObjectRecord, Provenance

@@ -25,6 +25,9 @@ from addon.store.records import (
 # A statement of SQLite before 3.32 takes 999 parameters.
 KEYS_PER_STATEMENT_MAX = 500
 
+# What is leased first: keys that somebody read, then those that a sweep listed.
+RANK_OF_READS, RANK_OF_SWEEP = 0, 1
+
 PROVENANCES = {provenance.value: provenance for provenance in Provenance}
 
 
@@ -245,6 +248,7 @@ def copy_job_of(row: Row[Any]) -> CopyJob:
         anonymous_read=row.anonymous_read,
         reason=row.reason,
         size=row.size,
+        swept=row.rank != RANK_OF_READS,
     )
 
 

@@ -1,7 +1,8 @@
 """The account of what all processes send. Each function runs within one transaction; `now_s` is wall time.
 
 A message that was begun and never ended counts as if it had ended when the longest time that it may take was over: so a process
-that died blocks nobody for long. What is dated later than a window from now was written before the clock was set back, and goes.
+that died blocks nobody for long. What is dated later than a window from now was written before the clock was set back, and does
+not count.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Table, and_, bindparam, case, delete, func, insert, or_, select, update
 
 from addon.index.numbers import next_number
 from addon.index.tables import telegram_chats, telegram_pairs, telegram_processes, telegram_sends
@@ -46,10 +47,24 @@ _PAIRS = select(telegram_pairs).order_by(telegram_pairs.c.bot_id, telegram_pairs
 _PAUSED = select(telegram_pairs).where(telegram_pairs.c.paused_until_s > bindparam("now_s"))
 _END_S = func.coalesce(_SENDS.ended_at_s, _LASTS_UNTIL_S)
 
+_IS_UNDER_WAY = and_(_SENDS.ended_at_s.is_(None), bindparam("now_s") < _LASTS_UNTIL_S)
+_USES = (
+    select(
+        _SENDS.bot_id,
+        _SENDS.chat_id,
+        func.count(),
+        func.sum(case((_IS_UNDER_WAY, 1), else_=0)),
+        func.min(case((_IS_UNDER_WAY, None), else_=_END_S)),
+        func.max(_SENDS.began_at_s),
+    )
+    .where(bindparam("from_s") < _END_S, bindparam("to_s") > _SENDS.began_at_s)
+    .group_by(_SENDS.bot_id, _SENDS.chat_id)
+)
+
 
 def begin_send(connection: Connection, request: SendRequest, ended: Sequence[EndedSend], now_s: float) -> SendAnswer:
     """See `SendLedger.begin_send`."""
-    end_sends(connection, request.process_id, ended, now_s)
+    _enter_ends(connection, ended, now_s)
     account = account_of(connection, request.process_id, now_s)
     uses: dict[float, Mapping[_Pair, Use]] = {}
     for window_s in {request.bot_rate.window_s, *(pair.rate.window_s for pair in request.pairs)}:
@@ -70,20 +85,23 @@ def begin_send(connection: Connection, request: SendRequest, ended: Sequence[End
 
 
 def end_sends(connection: Connection, process_id: str, ended: Sequence[EndedSend], now_s: float) -> None:
-    """See `SendLedger.end_sends`."""
+    """See `SendLedger.end_sends`. Here, and not before each message, goes what is over."""
+    _enter_ends(connection, ended, now_s)
+    is_over = or_(now_s - WINDOW_S_MAX >= _END_S, _SENDS.began_at_s > now_s + WINDOW_S_MAX)
+    connection.execute(delete(telegram_sends).where(is_over))
+    seen = telegram_processes.c.seen_at_s
+    is_gone = or_(seen < now_s - PROCESS_SEEN_S_MAX, seen > now_s + PROCESS_SEEN_S_MAX)
+    connection.execute(delete(telegram_processes).where(is_gone))
+    _put(connection, telegram_processes, {"process_id": process_id}, {"seen_at_s": now_s})
+
+
+def _enter_ends(connection: Connection, ended: Sequence[EndedSend], now_s: float) -> None:
     for one in ended:
         here = _SENDS.number == one.number
         if one.counted:
             connection.execute(update(telegram_sends).where(here).values(ended_at_s=now_s - one.ago_s))
         else:
             connection.execute(delete(telegram_sends).where(here))
-    is_over = or_(now_s - WINDOW_S_MAX >= _END_S, _SENDS.began_at_s > now_s + WINDOW_S_MAX)
-    connection.execute(delete(telegram_sends).where(is_over))
-    seen = telegram_processes.c.seen_at_s
-    connection.execute(
-        delete(telegram_processes).where(or_(seen < now_s - PROCESS_SEEN_S_MAX, seen > now_s + PROCESS_SEEN_S_MAX))
-    )
-    _put(connection, telegram_processes, {"process_id": process_id}, {"seen_at_s": now_s})
 
 
 def leave(connection: Connection, process_id: str) -> None:
@@ -193,21 +211,17 @@ def _free_at_s(
 
 def _uses(connection: Connection, window_s: float, now_s: float) -> Mapping[_Pair, Use]:
     """What counts in the window that ends now: of each bot and chat, and with chat 0 of each bot."""
-    rows = connection.execute(
-        select(_SENDS.bot_id, _SENDS.chat_id, _SENDS.began_at_s, _END_S, _SENDS.ended_at_s.is_(None)).where(
-            now_s - window_s < _END_S
-        )
-    )
+    rows = connection.execute(_USES, {"now_s": now_s, "from_s": now_s - window_s, "to_s": now_s + WINDOW_S_MAX})
     uses: dict[_Pair, Use] = {}
-    for bot_id, chat_id, began_at_s, end_s, is_open in rows:
-        is_under_way = bool(is_open) and end_s > now_s
+    for bot_id, chat_id, count, in_flight, oldest_end_s, last_start_s in rows:
+        oldest_s = math.inf if oldest_end_s is None else oldest_end_s
         for pair in ((bot_id, chat_id), (bot_id, 0)):
             former = uses.get(pair, Use())
             uses[pair] = Use(
-                former.in_flight + is_under_way,
-                former.ended + (not is_under_way),
-                former.oldest_end_s if is_under_way else min(former.oldest_end_s, end_s),
-                max(former.last_start_s, began_at_s),
+                former.in_flight + in_flight,
+                former.ended + count - in_flight,
+                min(former.oldest_end_s, oldest_s),
+                max(former.last_start_s, last_start_s),
             )
     return uses
 

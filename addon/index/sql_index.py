@@ -11,7 +11,6 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from addon.index import copies, imports, listings, objects, origin_writes, queries, schema, upload_queries, uploads
-from addon.index.copies import RANK_OF_READS, RANK_OF_SWEEP
 from addon.index.deletions import delete_object, delete_objects
 from addon.index.documents import add_documents, give_up, update_file_id
 from addon.index.erasure_calls import ErasureCalls
@@ -288,14 +287,11 @@ class SqlIndex(PackCalls, LedgerCalls, ErasureCalls, SecondCopyCalls, SnapshotCa
     async def enqueue_copies(self, orders: Sequence[CopyOrder], *, now_s: float) -> int:
         return await self._write(copies.enqueue_copies, orders, now_s)
 
-    async def lease_copy(
-        self, *, now_s: float, lease_s: float, with_swept: bool = True, but_of: frozenset[str] = frozenset()
-    ) -> CopyJob | None:
-        rank_max = RANK_OF_SWEEP if with_swept else RANK_OF_READS
-        return await self._write(copies.lease_copy, now_s, lease_s, rank_max, but_of)
+    async def lease_copy(self, *, now_s: float, lease_s: float, but_of: frozenset[str] = frozenset()) -> CopyJob | None:
+        return await self._write(copies.lease_copy, now_s, lease_s, but_of)
 
-    async def extend_lease(self, job: CopyJob, *, now_s: float, lease_s: float) -> bool:
-        return await self._write(copies.extend_lease, job, now_s, lease_s)
+    async def extend_leases(self, jobs: Sequence[CopyJob], *, now_s: float, lease_s: float) -> frozenset[int]:
+        return await self._write(copies.extend_leases, tuple(jobs), now_s, lease_s)
 
     async def commit_copy(self, job: CopyJob, new: NewObject) -> ObjectRecord | None:
         if (job.bucket, job.key) != (new.bucket, new.key):
@@ -303,8 +299,10 @@ class SqlIndex(PackCalls, LedgerCalls, ErasureCalls, SecondCopyCalls, SnapshotCa
         with self._telling(new.bucket, new.key):
             return await self._write(copies.commit_copy, job, new, self._now_s())
 
-    async def release_copy(self, job: CopyJob, *, state: CopyState, not_before_s: float, reason: str) -> None:
-        await self._write(copies.release_copy, job, state, not_before_s, reason)
+    async def release_copy(
+        self, job: CopyJob, *, state: CopyState, not_before_s: float, reason: str, counts: bool = True
+    ) -> None:
+        await self._write(copies.release_copy, job, state, not_before_s, reason, counts)
 
     def on_change(self, tell: Callable[[str, str], None]) -> None:
         self._tell = tell

@@ -15,12 +15,13 @@ import contextlib
 import enum
 import logging
 import random
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from addon.s3.checksums import BodyDigests
-from addon.s3.metadata import NotAnObject, headers_from_origin
+from addon.s3.metadata import NotAnObject, OriginCopyHeaders, headers_from_origin
+from addon.store.leases import LEASE_S, Leases
 from addon.store.object_store import Description, ObjectStore
 from addon.store.origin_look import Finding, look
 from addon.store.origin_tags import tags_at_origin
@@ -37,11 +38,14 @@ from addon.store.ports import (
 )
 from addon.store.records import CopyJob, CopyOrder, CopyState
 from addon.store.whole_object import check_whole, is_proven, told_checksums
+from addon.store.writer import Upload
 
 logger = logging.getLogger(__name__)
 
-# A job whose worker has not held on to it for this long is taken up again: its process was killed.
-LEASE_S = 60.0
+# So many copies are under way at most: being read, waiting for their pack, or being committed.
+UNDER_WAY_MAX = 4096
+# So many are given up, or put back, with the index at once.
+RELEASES_MAX = 64
 # How often the jobs that wait for their time are looked at; a new job wakes a worker at once.
 POLL_S = 2.0
 # Orders are collected for this long and go into the index together: a miss costs no transaction of its own. What a killed process
@@ -91,6 +95,9 @@ class Copier:
     ) -> None:
         self._store, self._origins, self._limits = store, origins, limits
         self._jitter, self._at_rest = jitter, at_rest
+        self._leases = Leases(store.index, store.now_s)
+        self._attempts: set[asyncio.Task[Outcome]] = set()
+        self._releases = asyncio.Semaphore(RELEASES_MAX)
         self._wake = asyncio.Event()
         self._orders: dict[tuple[str, str], CopyOrder] = {}
         self._ordered = asyncio.Event()
@@ -103,9 +110,7 @@ class Copier:
 
     async def stop(self) -> None:
         """Break off; jobs under way stay in the index and are taken up by the next process."""
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        await self.drop([*self._workers, *self._attempts])
         self._workers = []
         await self._try_to_write_collected()
 
@@ -155,8 +160,15 @@ class Copier:
                 async with asyncio.timeout(POLL_S):
                     await self._wake.wait()
 
+    @staticmethod
+    async def drop(tasks: Sequence[asyncio.Task[Any]]) -> None:
+        """Break tasks off, and wait until they have ended."""
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _run_next(self) -> bool:
-        """Run the next job that is due; False where there is none."""
+        """Begin the next job that is due; False where there is none."""
         job = await self.take(
             self._store.index.lease_copy(
                 now_s=self._store.now_s(),
@@ -166,8 +178,26 @@ class Copier:
         )
         if job is None:
             return False
-        await self.attempt(job)
+        attempt = await self.begin(job)
+        attempt.add_done_callback(_say_what_is_wrong)
         return True
+
+    async def begin(self, job: CopyJob) -> asyncio.Task[Outcome]:
+        """Begin with a leased job. Returns when its bytes were read at the origin and wait for their pack, or it has ended: so
+        reading goes on while packs are under way, and one who is read ahead waits for room."""
+        while len(self._attempts) >= UNDER_WAY_MAX:
+            await asyncio.wait(self._attempts, return_when=asyncio.FIRST_COMPLETED)
+        read = asyncio.Event()
+        attempt = asyncio.create_task(self.attempt(job, queued=read.set))
+        self._attempts.add(attempt)
+        attempt.add_done_callback(self._attempts.discard)
+        attempt.add_done_callback(lambda _: read.set())
+        try:
+            await read.wait()
+        except asyncio.CancelledError:
+            await self.drop([attempt])
+            raise
+        return attempt
 
     async def take(self, lease: Coroutine[Any, Any, CopyJob | None]) -> CopyJob | None:
         """The job that `lease` takes; one who is stopped meanwhile puts it back, instead of leaving it leased to nobody."""
@@ -177,18 +207,19 @@ class Copier:
         except asyncio.CancelledError:
             with contextlib.suppress(IndexUnavailable):
                 if (job := await leasing) is not None:
-                    await self._release(job, CopyState.WAITING, self._store.now_s(), "stopped")
+                    await self._put_back(job)
             raise
 
-    async def attempt(self, job: CopyJob) -> Outcome:
-        """Try a leased job once, and put it where it belongs then. Raises `IndexUnavailable`."""
+    async def attempt(self, job: CopyJob, *, queued: Callable[[], None] = lambda: None) -> Outcome:
+        """Try a leased job once, and put it where it belongs then. `queued` is called when nothing is left but what waits for its
+        pack. Raises `IndexUnavailable`."""
         if job.attempts > self._limits.attempts_max:
             # Nobody put it back after its last attempt: each time the process ended in the middle of it.
             return await self._release(
                 job, CopyState.FAILED, 0.0, f"the process ended during the last of {job.attempts - 1} attempts"
             )
         try:
-            record = await self._copy_while_held(job)
+            record = await self._copy_while_held(job, queued)
         except CannotCopy as reason:
             return await self._release(job, CopyState.SKIPPED, 0.0, str(reason))
         except IndexUnavailable:
@@ -200,7 +231,7 @@ class Copier:
             return await self._try_again(job, failure)
         except asyncio.CancelledError:
             with contextlib.suppress(IndexUnavailable):
-                await self._release(job, CopyState.WAITING, self._store.now_s(), "stopped")
+                await self._put_back(job)
             raise
         except Exception as defect:
             # Counted like any failure, so that a key which always fails comes to rest with its reason.
@@ -210,42 +241,48 @@ class Copier:
         logger.info("%s/%s: %s", job.bucket, job.key.encode("unicode_escape").decode(), said)
         return Outcome.COPIED if record is not None else Outcome.NOT_NEEDED
 
-    async def _copy_while_held(self, job: CopyJob) -> object | None:
+    async def _copy_while_held(self, job: CopyJob, queued: Callable[[], None]) -> object | None:
         """Copy, and hold on to the job meanwhile; break off as soon as it is gone, because the copy could not commit."""
-        copying = asyncio.create_task(self.copy(job))
-        holding = asyncio.create_task(self._hold(job))
-        try:
-            await asyncio.wait({copying, holding}, return_when=asyncio.FIRST_COMPLETED)
-            return copying.result() if copying.done() else None
-        finally:
-            copying.cancel()
-            holding.cancel()
-            await asyncio.gather(copying, holding, return_exceptions=True)
-
-    async def _hold(self, job: CopyJob) -> None:
-        """Returns when the job is not ours any more."""
-        held = True
-        while held:
-            await asyncio.sleep(LEASE_S / 3)
+        copying = asyncio.create_task(self._copy(job, queued))
+        with self._leases.held(job, copying.cancel):
             try:
-                held = await self._store.index.extend_lease(job, now_s=self._store.now_s(), lease_s=LEASE_S)
-            except IndexUnavailable as failure:
-                logger.warning("a copy goes on without its lease: %s", failure)
+                await asyncio.wait({copying})
+                return None if copying.cancelled() else copying.result()
+            finally:
+                await self.drop([copying])
 
-    async def copy(self, job: CopyJob) -> object | None:
+    async def _copy(self, job: CopyJob, queued: Callable[[], None]) -> object | None:
         """Copy one key now. None where a newer write or delete won. Raises `CannotCopy` and the ports' errors."""
         origin = self._origins.get(job.bucket)
         if origin is None:
             raise CannotCopy("the bucket has no origin")
-        try:
-            async with origin.get_object(job.key) as answer:
-                return await self._take(job, origin, answer)
-        except OriginRefused as refusal:
-            if "InvalidObjectState" in str(refusal):
-                raise CannotCopy(f"it is in an archive tier: {refusal}") from None
-            raise
+        async with contextlib.AsyncExitStack() as undo:
+            try:
+                # Its connection goes back when the bytes are here: what waits for its pack needs none.
+                async with origin.get_object(job.key) as answer:
+                    about, upload = await self._take(job, answer, undo)
+            except OriginRefused as refusal:
+                if "InvalidObjectState" in str(refusal):
+                    raise CannotCopy(f"it is in an archive tier: {refusal}") from None
+                raise
+            if not is_proven(about) and (await look(origin, job.key, about.etag))[0] is not Finding.SAME:
+                raise OriginChanged("the object was changed while its bytes came")
+            # Last, so that what was changed while the bytes came is noticed.
+            tags = await tags_at_origin(origin, job.key, count=about.tags_count)
+            description = Description(
+                etag=about.etag,
+                last_modified_s=about.last_modified_s,
+                anonymous_read=job.anonymous_read,
+                headers=about.headers,
+                checksums=about.checksums,
+                tags=tags,
+            )
+            return await self._store.commit_copy(upload, job, description, queued=queued)
 
-    async def _take(self, job: CopyJob, origin: Origin, answer: OriginResponse) -> object | None:
+    async def _take(
+        self, job: CopyJob, answer: OriginResponse, undo: contextlib.AsyncExitStack
+    ) -> tuple[OriginCopyHeaders, Upload]:
+        """The object's bytes, whole; the upload ends with `undo`."""
         try:
             about = headers_from_origin(answer.headers)
         except NotAnObject as reason:
@@ -255,27 +292,15 @@ class Copier:
         if about.size > self._limits.object_bytes_max:
             raise CannotCopy(f"{about.size} bytes are more than service.object_bytes_max")
         digests = BodyDigests(want=told_checksums(about))
-        async with self._store.upload(job.bucket, job.key, digests.update, urgency=Urgency.COPY) as upload:
-            async for piece in answer.body:
-                await upload.write(piece)
-            await upload.seal()
-            check_whole(about, upload, digests)
-            if not is_proven(about) and (await look(origin, job.key, about.etag))[0] is not Finding.SAME:
-                raise OriginChanged("the object was changed while its bytes came")
-            # Last, so that what was changed while the bytes came is noticed.
-            tags = await tags_at_origin(origin, job.key, count=about.tags_count)
-            return await self._store.commit_copy(
-                upload,
-                job,
-                Description(
-                    etag=about.etag,
-                    last_modified_s=about.last_modified_s,
-                    anonymous_read=job.anonymous_read,
-                    headers=about.headers,
-                    checksums=about.checksums,
-                    tags=tags,
-                ),
-            )
+        urgency = Urgency.SWEEP if job.swept else Urgency.COPY
+        upload = await undo.enter_async_context(
+            self._store.upload(job.bucket, job.key, digests.update, urgency=urgency)
+        )
+        async for piece in answer.body:
+            await upload.write(piece)
+        await upload.seal()
+        check_whole(about, upload, digests)
+        return about, upload
 
     async def _try_again(self, job: CopyJob, failure: Exception) -> Outcome:
         if job.attempts >= self._limits.attempts_max:
@@ -286,12 +311,20 @@ class Copier:
             delay_s = max(delay_s, min(failure.retry_after_s, self._limits.retry_delay_s_max))
         return await self._release(job, CopyState.WAITING, self._store.now_s() + delay_s, _reason(failure))
 
+    async def _put_back(self, job: CopyJob) -> None:
+        """We stop; that is nothing against the job."""
+        async with self._releases:
+            await self._store.index.release_copy(
+                job, state=CopyState.WAITING, not_before_s=self._store.now_s(), reason="stopped", counts=False
+            )
+
     async def _release(self, job: CopyJob, state: CopyState, not_before_s: float, reason: str) -> Outcome:
         if state is not CopyState.WAITING:
             logger.warning(
                 "%s/%s will not be copied: %s", job.bucket, job.key.encode("unicode_escape").decode(), reason
             )
-        await self._store.index.release_copy(job, state=state, not_before_s=not_before_s, reason=reason)
+        async with self._releases:
+            await self._store.index.release_copy(job, state=state, not_before_s=not_before_s, reason=reason)
         return _OUTCOMES[state]
 
 
@@ -302,6 +335,11 @@ _OUTCOMES = {
 }
 
 
-def _reason(failure: Exception) -> str:
+def _say_what_is_wrong(attempt: asyncio.Task[Outcome]) -> None:
+    if not attempt.cancelled() and (failure := attempt.exception()) is not None:
+        logger.error("a background copy waits for its lease to end: %s", _reason(failure))
+
+
+def _reason(failure: BaseException) -> str:
     """The ports' errors say what is to be known; of another exception only the kind, as nobody knows what its text holds."""
     return str(failure) if isinstance(failure, StoreError) else f"unforeseen: {type(failure).__name__}"

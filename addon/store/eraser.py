@@ -11,13 +11,13 @@ Who reads an object that was replaced or deleted may be broken off by it: `grace
 from __future__ import annotations
 
 import asyncio
-import enum
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from addon.store.erasing import DoomedDocument, ErasureIndex, ErasureTerms
-from addon.store.ports import Deleted, Documents, TelegramUnavailable
+from addon.store.message_eraser import Ending, MessageEraser
+from addon.store.ports import TelegramUnavailable
 from addon.store.records import Document
 from addon.store.retelling import Retelling
 
@@ -30,20 +30,6 @@ PACE_S = 0.05
 LEASE_S = 600.0
 # What could not be erased rests for so long.
 REST_S = 600.0
-# A placeholder waits while so much of a burst or less is left for clients, and looks again after a pause.
-LEAVES_OF_BURST = 0.5
-LOOK_S = 1.0
-
-
-class Ending(enum.Enum):
-    """How a document was erased: its message `DELETED`, its place taken by a placeholder (`BLANKED`), not there any more
-    (`NOT_FOUND`), or never ours to delete (`NO_MESSAGE`: imported by its file_id alone); or it `FAILED`."""
-
-    DELETED = "deleted"
-    BLANKED = "blanked"
-    NOT_FOUND = "not found"
-    NO_MESSAGE = "no message"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +47,16 @@ class Eraser:
     def __init__(
         self,
         index: ErasureIndex,
-        documents: Documents,
+        messages: MessageEraser,
         *,
         retelling: Retelling,
         forget: Callable[[Collection[str]], Awaitable[None]],
         now_s: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self._index, self._documents = index, documents
+        self._index, self._messages = index, messages
         self._retelling, self._forget = retelling, forget
         self._now_s, self._sleep = now_s, sleep
-        self._blanking = asyncio.Lock()
 
     async def erase(self, terms: ErasureTerms, tell: Callable[[Erased], None]) -> None:
         """Erase all that the terms give, telling of each document. Cancelled, it leaves what it had begun for the next run.
@@ -109,7 +94,7 @@ class Eraser:
         document = doomed.document
         async with slots:
             try:
-                endings = [await self._erase_message(one) for one in (document, *doomed.copies)]
+                endings = [await self._messages.erase(one) for one in (document, *doomed.copies)]
             except TelegramUnavailable as failure:
                 until_s = self._now_s() + max(REST_S, failure.retry_after_s)
                 await self._fail(document, str(failure), until_s, tell)
@@ -122,20 +107,3 @@ class Eraser:
     async def _fail(self, document: Document, reason: str, until_s: float, tell: Callable[[Erased], None]) -> None:
         await self._index.put_off_erasure(document.document_id, until_s=until_s, reason=reason)
         tell(Erased(document, Ending.FAILED, reason))
-
-    async def _erase_message(self, document: Document) -> Ending:
-        """Raises `TelegramUnavailable`."""
-        if not document.has_message:
-            return Ending.NO_MESSAGE
-        deleted = await self._documents.delete(document)
-        if deleted is Deleted.GONE:
-            return Ending.DELETED
-        if deleted is Deleted.TOO_OLD and await self._blank(document):
-            return Ending.BLANKED
-        return Ending.NOT_FOUND
-
-    async def _blank(self, document: Document) -> bool:
-        async with self._blanking:
-            while self._documents.burst_share_left() <= LEAVES_OF_BURST:
-                await self._sleep(LOOK_S)
-            return await self._documents.blank(document)

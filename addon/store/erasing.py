@@ -18,6 +18,9 @@ from typing import Protocol
 from addon.store.migration import NOTHING, Amount
 from addon.store.records import Document, Move
 
+# For so long nothing that was erased is taken into use again, whoever still knew it; and for so long `status` counts it.
+ERASED_KEPT_S = 7 * 86400.0
+
 
 @dataclass(frozen=True, slots=True)
 class ErasureTerms:
@@ -131,6 +134,9 @@ class ErasureIndex(Protocol):
 
     async def untell(self, told: Sequence[ToldKey]) -> int:
         """Those of these states that are in force are to be told again: the document that told them goes. Returns how many."""
+
+    async def told_elsewhere(self, document_ids: Sequence[str]) -> None:
+        """What these documents tell is told by others too: they tell nothing any more that is needed."""
 
     async def states_documents(self) -> Sequence[Document]:
         """Garbage that never had an object's bytes and tells states, the oldest first."""

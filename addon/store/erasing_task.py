@@ -11,9 +11,10 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 
-from addon.store.eraser import Ending, Erased
-from addon.store.erasing import ErasureIndex, ErasureTerms
+from addon.store.eraser import Erased
+from addon.store.erasing import ERASED_KEPT_S, ErasureIndex, ErasureTerms
 from addon.store.garbage import DEAD_SHARE, GarbageCollection, GarbageTerms
+from addon.store.message_eraser import Ending
 from addon.store.ports import StoreError
 from addon.store.rewriter import Rewritten
 
@@ -37,8 +38,6 @@ LAZY_GRACE_S, LAZY_PERIOD_S = 600.0, 300.0
 FOLLOW_PERIOD_S = 10.0
 FOLLOWED_MAX = 1000
 LAST_READERS_S = 600.0
-# For so long nothing that was erased is taken into use again, whoever still knew it; and for so long `status` counts it.
-ERASED_KEPT_S = 7 * 86400.0
 
 
 def terms_of(when: When, *, now_s: float, snapshot_keep_s: float) -> GarbageTerms:

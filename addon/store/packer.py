@@ -279,8 +279,6 @@ class Packer:
             for told in flushes:
                 if not told.done():
                     told.set_result(telling.complete)
-        finally:
-            self._forming = False
 
     def _end_flushes(self, flushes: list[asyncio.Future[bool]], failure: Exception) -> None:
         for told in flushes:

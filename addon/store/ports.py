@@ -253,23 +253,23 @@ class Index(Protocol):
         """Order copies of keys that have no object, no tombstone and no job (a job only gains `anonymous_read`; a failed one is
         ordered anew). Returns how many were newly ordered."""
 
-    async def lease_copy(
-        self, *, now_s: float, lease_s: float, with_swept: bool = True, but_of: frozenset[str] = frozenset()
-    ) -> CopyJob | None:
+    async def lease_copy(self, *, now_s: float, lease_s: float, but_of: frozenset[str] = frozenset()) -> CopyJob | None:
         """Take the next job that is due (also one whose lease has run out), marking it RUNNING and counting an attempt. Keys that
-        somebody read come before those of a sweep, which stay where they are without `with_swept`, as do those of the buckets
-        `but_of`."""
+        somebody read come before those of a sweep; those of the buckets `but_of` stay where they are."""
 
-    async def extend_lease(self, job: CopyJob, *, now_s: float, lease_s: float) -> bool:
-        """Hold on to a job that takes longer. False: it is not ours any more (removed, or leased to another)."""
+    async def extend_leases(self, jobs: Sequence[CopyJob], *, now_s: float, lease_s: float) -> frozenset[int]:
+        """Hold on to jobs that take longer; returns the numbers of those that are ours still (neither removed, nor leased to
+        another)."""
 
     async def commit_copy(self, job: CopyJob, new: NewObject) -> ObjectRecord | None:
         """Make the copy the current object, only if the job still stands, the key has neither object nor tombstone and no write to
         the origin is under way. None: the copy lost, and its documents are garbage."""
 
-    async def release_copy(self, job: CopyJob, *, state: CopyState, not_before_s: float, reason: str) -> None:
+    async def release_copy(
+        self, job: CopyJob, *, state: CopyState, not_before_s: float, reason: str, counts: bool = True
+    ) -> None:
         """Put a job back (WAITING until `not_before_s`) or to rest (FAILED, SKIPPED) with its reason; a job that was removed
-        in the meantime stays removed."""
+        in the meantime stays removed. Unless it `counts`, it is as if there had been no attempt."""
 
     async def copy_jobs(self, bucket: str, *, states: Sequence[CopyState], limit: int) -> Sequence[CopyJob]:
         """Jobs for display, oldest first."""

@@ -104,7 +104,16 @@ class Reader:
         admission = self._admission
         in_memory = record.size <= admission.memory_object_bytes_max
         on_disk = record.size <= admission.disk_object_bytes_max
-        return [Run(group, in_memory, on_disk, admission.disk_object_bytes_max) for group in grouped]
+        # What waits to be sent is on the disk already, and has another place when it was sent.
+        return [
+            Run(
+                group,
+                in_memory,
+                on_disk and not group[0].extent.document.is_spooled,
+                admission.disk_object_bytes_max,
+            )
+            for group in grouped
+        ]
 
 
 @dataclass(slots=True)

@@ -188,7 +188,8 @@ class CopyJob:
     """A durable order to copy one key from the origin.
 
     `job_id` is never reused. It is the fence of the copy: each write, delete or supersession of the key removes the job in
-    its own transaction, and a copy commits only while its own job still stands. `size` is in bytes, 0 where nobody knows.
+    its own transaction, and a copy commits only while its own job still stands. `size` is in bytes, 0 where nobody knows. `swept`
+    says that a sweep ordered it, and nobody has read the key since.
     """
 
     job_id: int
@@ -200,3 +201,4 @@ class CopyJob:
     anonymous_read: bool
     reason: str = ""
     size: int = 0
+    swept: bool = False

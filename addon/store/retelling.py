@@ -40,13 +40,17 @@ class Retelling:
         """Returns when Telegram knows all of the present state without these documents; those that could not be read, with the
         reason: they have to stay. Raises `TelegramUnavailable`, `IndexUnavailable`."""
         unreadable: dict[str, str] = {}
+        untold: list[str] = []
         for one in doomed:
             if one.tells_states:
                 try:
                     await self._index.untell(await self._told_by(one.document))
+                    untold.append(one.document.document_id)
                 except (DocumentLost, DocumentCorrupt, NotAPack) as failure:
                     unreadable[one.document.document_id] = f"it tells states of keys, and cannot be read: {failure}"
         await self._states.flush_states()
+        # Remembered, because whoever goes on after a stop may find nothing left of it to read.
+        await self._index.told_elsewhere(untold)
         return unreadable
 
     async def doom_small(self, small_max: int = SMALL_MAX) -> int:

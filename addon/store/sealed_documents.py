@@ -11,13 +11,14 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 from addon.store.captions import seal_caption
+from addon.store.documents_in_front import DocumentsInFront
 from addon.store.known_files import FoundFile, KnownFiles
-from addon.store.ports import Deleted, DocumentCorrupt, Documents, DocumentToSend
+from addon.store.ports import DocumentCorrupt, Documents, DocumentToSend
 from addon.store.records import BLOCK_BYTES, PACK_SEGMENT_BYTES, Document
 from addon.store.seal_format import TAG_BYTES, Header, content_bytes_max
 from addon.store.sealed_files import seal_file
@@ -31,11 +32,13 @@ SEALED_IN_MEMORY_BYTES_MAX = 4 << 20
 TRIES_PER_SEGMENT = 2
 
 
-class SealedDocuments:
-    """Stands in front of `documents`. Files of sealed documents on their way are in `spool_dir`, one for each send under way."""
+class SealedDocuments(DocumentsInFront):
+    """Stands in front of `documents`. Files of sealed documents on their way are in `spool_dir`, one for each send under way. A
+    placeholder (`blank`) is not sealed: it says nothing."""
 
     def __init__(self, documents: Documents, keys: MasterKeys, spool_dir: Path) -> None:
-        self._documents, self._keys, self._spool_dir = documents, keys, spool_dir
+        super().__init__(documents)
+        self._keys, self._spool_dir = keys, spool_dir
 
     @property
     def document_bytes_max(self) -> int:
@@ -123,46 +126,6 @@ class SealedDocuments:
                     number += count
         if number <= last:
             raise WrongSeal(f"document {document.document_id} ends within segment {number}")
-
-    def prepare(self, document: Document) -> None:
-        """See the port."""
-        self._documents.prepare(document)
-
-    def reads_from_start(self) -> bool:
-        """See the port."""
-        return self._documents.reads_from_start()
-
-    def send_delay_s(self) -> float:
-        """See the port."""
-        return self._documents.send_delay_s()
-
-    def burst_share_left(self) -> float:
-        """See the port."""
-        return self._documents.burst_share_left()
-
-    def ways(self) -> int:
-        """See the port."""
-        return self._documents.ways()
-
-    def slot_s(self) -> float:
-        """See the port."""
-        return self._documents.slot_s()
-
-    def on_new_file_id(self, remember: Callable[[str, int, str], None]) -> None:
-        """See the port."""
-        self._documents.on_new_file_id(remember)
-
-    async def delete(self, document: Document) -> Deleted:
-        """See the port."""
-        return await self._documents.delete(document)
-
-    async def blank(self, document: Document) -> bool:
-        """See the port. The placeholder is not sealed: it says nothing."""
-        return await self._documents.blank(document)
-
-    async def close(self) -> None:
-        """See the port."""
-        await self._documents.close()
 
 
 class SealedKnownFiles:

@@ -19,7 +19,8 @@ from typing import Protocol
 
 from addon.store.captions import Caption
 from addon.store.layout import PADDING_BYTES_MAX
-from addon.store.ports import Deleted, Documents, DocumentToSend, TelegramUnavailable
+from addon.store.message_eraser import MessageEraser
+from addon.store.ports import Documents, DocumentToSend, TelegramUnavailable
 from addon.store.records import Document
 from addon.store.sealing import WrongSeal
 from addon.store.snapshot_files import Compressed, Piece, compress
@@ -154,6 +155,7 @@ class Snapshots:
         self._index, self._documents, self._pins = index, documents, pins
         self._work_dir, self._keep_s = work_dir, keep_s
         self._read_caption = read_caption
+        self._messages = MessageEraser(documents, sleep=sleep)
         self._now_s, self._sleep, self._randbelow = now_s, sleep, randbelow
 
     @property
@@ -302,8 +304,8 @@ class Snapshots:
                     logger.warning("the former root in chat %d stays pinned: %s", chat_id, failure)
 
     async def clear_away(self) -> int:
-        """Delete the messages of snapshots that are not kept any longer, or put a placeholder in the place of what is too old for
-        that; returns of how many snapshots. Where Telegram does not answer, the rest waits for the next time."""
+        """Erase the messages of snapshots that are not kept any longer; returns of how many. Where Telegram does not answer,
+        the rest waits for the next time."""
         snapshots = await self._index.snapshots()
         kept = [one for one in snapshots if one.taken_at_s is not None and one.pinned][:KEPT_AT_LEAST]
         cleared = 0
@@ -312,12 +314,22 @@ class Snapshots:
             if one in kept or old_s < (UNFINISHED_S_MAX if one.taken_at_s is None else self._keep_s):
                 continue
             try:
-                for document in one.documents:
-                    if await self._documents.delete(document) is Deleted.TOO_OLD:
-                        await self._documents.blank(document)
+                await self._clear(one)
             except TelegramUnavailable as failure:
                 logger.warning("old copies of the index are cleared away later: %s", failure)
                 break
-            await self._index.forget_snapshot(one.snapshot_id)
             cleared += 1
         return cleared
+
+    async def end_all_but(self, newest: Snapshot) -> int:
+        """The time of all other snapshots is over: their messages are erased; returns of how many. Raises `TelegramUnavailable`."""
+        others = [one for one in await self._index.snapshots() if one.snapshot_id != newest.snapshot_id]
+        for one in others:
+            await self._clear(one)
+        return len(others)
+
+    async def _clear(self, snapshot: Snapshot) -> None:
+        """Raises `TelegramUnavailable`."""
+        for document in snapshot.documents:
+            await self._messages.erase(document)
+        await self._index.forget_snapshot(snapshot.snapshot_id)

@@ -31,12 +31,10 @@ logger = logging.getLogger(__name__)
 
 # So many rows are read from the index at a time, and so many files cleared.
 PAGE_ROWS = 500
-# Uploads come by the hundred in a second; they are looked at together.
-ROUND_PAUSE_S = 0.05
 # So many documents that were sent are told to the index in one transaction: other writes shall have their turn.
 MOVED_TOGETHER = 128
 # So many documents are passed over, because they rest or are under way, before it is left at what was found.
-PASSED_OVER_MAX = 2000
+PASSED_OVER_MAX = 1500
 # So many lost documents are named in the log.
 NAMED_MAX = 20
 
@@ -49,6 +47,7 @@ class SpoolLimits:
     packed_at_once: int = 1024
     sends_at_once: int = 4
     look_period_s: float = 1.0
+    round_pause_s: float = 0.25
     retry_delay_s_min: float = 1.0
     retry_delay_s_max: float = 60.0
 
@@ -143,7 +142,7 @@ class Spool:
             logger.exception("what waits in the spool folder is not sent now")
 
     async def _wait(self) -> None:
-        await asyncio.sleep(ROUND_PAUSE_S)
+        await asyncio.sleep(self._limits.round_pause_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.look_period_s):
                 await self._folder.changed.wait()
@@ -307,16 +306,19 @@ class Spool:
             )
 
     def _rest(self, document_id: str, failure: Exception) -> None:
-        """After a failure everything rests, and this document longer, so that others come first."""
-        self._failures_in_a_row += 1
+        """After a failure everything rests, and this document longer, so that others come first. A pack fails for all in it at
+        once: that is one failure, and said once."""
+        now_s = self._clock()
         self._failures[document_id] += 1
+        self._resting_until_s[document_id] = now_s + self._delay_s(self._failures[document_id])
+        if now_s < self._all_rest_until_s:
+            return
+        self._failures_in_a_row += 1
         delay_s = self._delay_s(self._failures_in_a_row)
         if isinstance(failure, TelegramUnavailable):
             delay_s = max(delay_s, min(failure.retry_after_s, self._limits.retry_delay_s_max))
-        now_s = self._clock()
-        self._all_rest_until_s = max(self._all_rest_until_s, now_s + delay_s)
-        self._resting_until_s[document_id] = now_s + max(delay_s, self._delay_s(self._failures[document_id]))
-        logger.warning("document %s stays in the spool folder for %.0f s more: %s", document_id, delay_s, failure)
+        self._all_rest_until_s = now_s + delay_s
+        logger.warning("what waits in the spool folder is sent on in %.0f s: %s", delay_s, failure)
 
     def _delay_s(self, failures: int) -> float:
         return min(self._limits.retry_delay_s_min * 2.0 ** min(failures - 1, 30), self._limits.retry_delay_s_max)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from addon.store.ports import Deleted, DocumentLost, Documents, DocumentToSend
+from addon.store.documents_in_front import DocumentsInFront
+from addon.store.ports import DocumentLost, Documents
 from addon.store.records import BLOCK_BYTES, Document
 from addon.store.spool_folder import SpoolFolder
 
@@ -16,27 +16,21 @@ class DocumentMoved(DocumentLost):
     """It is not in the spool folder any more. Who looks its object up again finds where it is now, unless it is lost."""
 
 
-class SpooledDocuments:
+class SpooledDocuments(DocumentsInFront):
     """Implements `addon.store.ports.Documents`, in front of `documents`, which are in Telegram."""
 
     def __init__(self, documents: Documents, folder: SpoolFolder) -> None:
-        self._documents, self._folder = documents, folder
+        super().__init__(documents)
+        self._folder = folder
 
-    @property
-    def document_bytes_max(self) -> int:
-        return self._documents.document_bytes_max
-
-    async def send(self, document: DocumentToSend) -> Document:
-        return await self._documents.send(document)
-
-    async def read(self, document: Document, *, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+    def read(self, document: Document, *, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """See the port; raises `DocumentMoved` too. The bytes of a spooled document are on the disk as they are: unsealed."""
-        if not document.is_spooled:
-            async with contextlib.aclosing(self._documents.read(document, offset=offset, length=length)) as pieces:
-                async for piece in pieces:
-                    yield piece
-            return
-        path, end = self._folder.path(document.document_id), offset + length
+        if document.is_spooled:
+            return self._read_spooled(document, offset, offset + length)
+        return super().read(document, offset=offset, length=length)
+
+    async def _read_spooled(self, document: Document, offset: int, end: int) -> AsyncGenerator[bytes, None]:
+        path = self._folder.path(document.document_id)
         while offset < end:
             piece = await asyncio.to_thread(_read, path, offset, min(BLOCK_BYTES, end - offset))
             offset += len(piece)
@@ -44,34 +38,7 @@ class SpooledDocuments:
 
     def prepare(self, document: Document) -> None:
         if not document.is_spooled:
-            self._documents.prepare(document)
-
-    def reads_from_start(self) -> bool:
-        return self._documents.reads_from_start()
-
-    def send_delay_s(self) -> float:
-        return self._documents.send_delay_s()
-
-    def burst_share_left(self) -> float:
-        return self._documents.burst_share_left()
-
-    def slot_s(self) -> float:
-        return self._documents.slot_s()
-
-    def ways(self) -> int:
-        return self._documents.ways()
-
-    def on_new_file_id(self, remember: Callable[[str, int, str], None]) -> None:
-        self._documents.on_new_file_id(remember)
-
-    async def delete(self, document: Document) -> Deleted:
-        return await self._documents.delete(document)
-
-    async def blank(self, document: Document) -> bool:
-        return await self._documents.blank(document)
-
-    async def close(self) -> None:
-        await self._documents.close()
+            super().prepare(document)
 
 
 def _read(path: Path, offset: int, length: int) -> bytes:

@@ -155,7 +155,8 @@ class Stream:
         """One download, from the first wanted block to the end of the run, or until nobody wants more."""
         self._at = min(self._wants)
         first, last = self.run.blocks[self._at], self.run.blocks[-1]
-        begin = 0 if self._documents.reads_from_start() else first.document_offset
+        is_whole = self._documents.reads_from_start() and not self.run.document.is_spooled
+        begin = 0 if is_whole else first.document_offset
         passing = _Passing(self._disk, self.run, begin, first)
         length = last.document_offset + last.length - begin
         pieces, held = list[bytes](), 0

@@ -12,12 +12,13 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from addon.store.copier import LEASE_S, Copier, Outcome
+from addon.store.copier import Copier, Outcome
+from addon.store.leases import LEASE_S
 from addon.store.migration import NOTHING, Amount, MigrationIndex, Sweep, SweepOrder
 from addon.store.object_store import ObjectStore
 from addon.store.origin_walk import Sleep, WalkedKey, WalkedPage, walk
 from addon.store.ports import Origin
-from addon.store.records import CopyState
+from addon.store.records import CopyJob, CopyState
 from addon.store.retirement import PROXY_GONE_AFTER_S
 
 # How often is looked whether something is due, and whether a proxy runs.
@@ -78,6 +79,9 @@ class Sweeper:
         self._bucket, self._index, self._store = bucket, index, store
         self._origin, self._copier, self._limits = origin, copier, limits
         self._changed, self._sleep = changed, sleep
+        self._attempts: set[asyncio.Task[Outcome]] = set()
+        self._size_under_way = 0
+        self._failure: BaseException | None = None
         self.progress = SweepProgress()
 
     async def prepare(self, retry: Sequence[CopyState] = ()) -> None:
@@ -99,10 +103,15 @@ class Sweeper:
                 walking = tasks.create_task(self._walk())
                 workers = [tasks.create_task(self._work(walking)) for _ in range(self._limits.concurrency)]
                 await asyncio.wait([walking, *workers])
+                while self._attempts:
+                    await asyncio.wait(self._attempts)
+                self._check()
                 looking.cancel()
         except ExceptionGroup as failures:
             # The first one ended the others.
             raise failures.exceptions[0] from None
+        finally:
+            await self._copier.drop(list(self._attempts))
         await self._count()
         return self.progress
 
@@ -174,7 +183,8 @@ class Sweeper:
         return page
 
     async def _work(self, walking: asyncio.Task[None]) -> None:
-        while not self._is_enough(self.progress.copied):
+        while not self._is_enough(_plus(self.progress.copied, Amount(0, self._size_under_way))):
+            self._check()
             if self.progress.proxies == 0 and await self._copy_next():
                 continue
             is_last_look = walking.done()
@@ -183,19 +193,37 @@ class Sweeper:
             await self._sleep(LOOK_S)
 
     async def _copy_next(self) -> bool:
-        """Carry out an order that is due, or wait for Telegram; False where there is none."""
+        """Begin to carry out an order that is due; False where there is none."""
         job = await self._copier.take(
             self._index.lease_swept(self._bucket, self._limits.prefix, now_s=self._store.now_s(), lease_s=LEASE_S)
         )
         if job is None:
             return False
-        outcome = await self._copier.attempt(job)
+        self._size_under_way += job.size
+        attempt = await self._copier.begin(job)
+        self._attempts.add(attempt)
+        attempt.add_done_callback(lambda attempt: self._ended(job, attempt))
+        return True
+
+    def _ended(self, job: CopyJob, attempt: asyncio.Task[Outcome]) -> None:
+        self._attempts.discard(attempt)
+        self._size_under_way -= job.size
+        if attempt.cancelled():
+            return
+        if (failure := attempt.exception()) is not None:
+            self._failure = failure
+            return
+        outcome = attempt.result()
         if outcome is Outcome.COPIED:
             self.progress.copied = _plus(self.progress.copied, Amount(1, job.size))
         self.progress.failed += outcome is Outcome.FAILED
         self.progress.skipped += outcome is Outcome.SKIPPED
         self._changed(self.progress)
-        return True
+
+    def _check(self) -> None:
+        """Raises what an attempt raised."""
+        if self._failure is not None:
+            raise self._failure
 
     async def _look(self) -> None:
         while True:

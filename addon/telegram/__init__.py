@@ -1,10 +1,13 @@
 """The port `Documents` on Telegram's Bot API. From the outside in:
 
 documents.py   sending and reading documents; the one class that the composition root makes
-links.py       file links, and winning a lost file_id again
+second_copies.py  the same document in a second chat, at once or later; resending.py how, without an upload
+links.py       file links, and every way to a file: file_ids, other bots, other chats
 deletions.py   deleting messages
 bots.py        which bot sends to which chat, and when
-limits.py      Telegram's limits and pauses as pure bookkeeping
+asides.py      pairs that were refused, and whether they work again
+shared_budget.py  what all processes on one index know of the limits
+limits.py      Telegram's limits and pauses as pure bookkeeping; slots.py so many of something at once
 retries.py     growing pauses, attempts, deadlines
 downloads.py   one download: exactly the right bytes, or an error
 local_files.py the same from the disk of a local Bot API server

@@ -28,12 +28,11 @@ class Pair:
 
 @dataclass(slots=True)
 class _Aside:
-    """`until_s` None: it was found to work, which no message has shown yet. `known`: whether all processes were told."""
+    """`until_s` None: it was found to work, which no message has shown yet."""
 
     since_s: float
     until_s: float | None
     reason: str
-    known: bool = False
 
 
 class Asides:
@@ -42,6 +41,10 @@ class Asides:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._asides: dict[Pair, _Aside] = {}
+        # What other processes know of a pair counts only where it was asked for after they were told what this one found out: the
+        # count of tellings then, None while one is under way.
+        self._told: dict[Pair, int | None] = {}
+        self._tellings = 0
 
     def set_aside(self, pair: Pair, reason: str) -> float | None:
         """Do not use `pair` for a while, each time in a row twice as long; how long in seconds. None where it is aside already:
@@ -59,10 +62,18 @@ class Asides:
         logger.log(level, "bot %d in chat %d is set aside for %g s: %s", bot_id, pair.chat_id, duration_s, reason)
         return duration_s
 
+    def mark(self) -> int:
+        """What `learn` is to be given of what is asked for now."""
+        return self._tellings
+
+    def is_being_told(self, pair: Pair) -> None:
+        """Other processes are about to be told of a change; `told` follows."""
+        self._told[pair] = None
+
     def told(self, pair: Pair) -> None:
-        """All processes know by now that it is aside."""
-        if pair in self._asides:
-            self._asides[pair].known = True
+        """They know by now, or could not be told."""
+        self._tellings += 1
+        self._told[pair] = self._tellings
 
     def found_to_work(self, pair: Pair) -> bool:
         """It was asked, and may be used again; false where it was not aside. The next refusal counts as one more in a row."""
@@ -89,19 +100,22 @@ class Asides:
         now_s = self._clock()
         return [pair for pair in among if -math.inf < self.until_s(pair) <= now_s]
 
-    def learn(self, pair: Pair, facts: PairFacts | None) -> None:
-        """What all processes know of it by now (None: nothing)."""
+    def learn(self, pair: Pair, facts: PairFacts | None, mark: int) -> None:
+        """What all processes know of it (None: nothing), as it was asked for at `mark`."""
+        told_at = self._told.get(pair, 0)
+        if told_at is None or told_at > mark:
+            return
         now_s = self._clock()
         former = self._asides.get(pair)
         is_aside = former is not None and former.until_s is not None
         if facts is None or facts.aside_for_s is None:
-            if former is not None and is_aside and former.known:
+            if former is not None:
                 former.until_s = None
             return
         if not is_aside:
             logger.info("bot %d in chat %d is set aside: %s", pair.bot.bot_id, pair.chat_id, facts.reason)
         since_s = former.since_s if former is not None else now_s - facts.aside_for_s
-        self._asides[pair] = _Aside(since_s, now_s + facts.aside_left_s, facts.reason, known=True)
+        self._asides[pair] = _Aside(since_s, now_s + facts.aside_left_s, facts.reason)
 
 
 async def refusal(bot: BotApi, chat_id: int) -> str | None:

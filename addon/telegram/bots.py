@@ -90,8 +90,10 @@ class Bots:
         self.pairs = tuple(Pair(bot, chat_id) for chat_id in chat_ids for bot in bots)
         self._clock = clock
         self._sleep = sleep
-        self._shared = None if ledger is None else SharedBudget(ledger, clock=clock, learn=self._learn)
         self._asides = Asides(clock)
+        self._shared = (
+            None if ledger is None else SharedBudget(ledger, clock=clock, mark=self._asides.mark, learn=self._learn)
+        )
         self._unauthorized: set[int] = set()
         self._probes: dict[Pair, asyncio.Task[None]] = {}
         self._looking: asyncio.Task[None] | None = None
@@ -126,14 +128,20 @@ class Bots:
         """Do not use `pair` for a while; each time in a row twice as long."""
         duration_s = self._asides.set_aside(pair, reason)
         if duration_s is not None and self._shared is not None:
+            self._asides.is_being_told(pair)
             told = functools.partial(self._asides.told, pair)
             self._shared.set_aside(pair.bot.bot_id, pair.chat_id, duration_s, reason, told)
 
     def worked(self, pair: Pair) -> None:
         """`pair` was used with success: forget what was held against it."""
         self._unauthorized.discard(pair.bot.bot_id)
-        if self._asides.worked(pair) and self._shared is not None:
-            self._shared.take_up(pair.bot.bot_id, pair.chat_id)
+        if self._asides.worked(pair):
+            self._tell_taken_up(pair)
+
+    def _tell_taken_up(self, pair: Pair) -> None:
+        if self._shared is not None:
+            self._asides.is_being_told(pair)
+            self._shared.take_up(pair.bot.bot_id, pair.chat_id, functools.partial(self._asides.told, pair))
 
     def usable_from_s(self, pair: Pair) -> float:
         """The moment until which `pair` is set aside; `-inf` where it is not."""
@@ -142,6 +150,14 @@ class Bots:
     def is_aside(self, pair: Pair) -> bool:
         """Whether `pair` is set aside, or waits to be asked whether it works again."""
         return self._asides.until_s(pair) > -math.inf
+
+    def may_send(self, bot: BotApi, chat_id: int) -> bool:
+        """Whether nothing is known against this bot in the chat with this present id."""
+        return not any(
+            self.is_aside(pair)
+            for pair in self.pairs
+            if pair.bot is bot and self.current_chat(pair.chat_id) == self.current_chat(chat_id)
+        )
 
     def working_chats(self) -> frozenset[int]:
         """The present ids of the chats to which at least one bot may send, as far as is known."""
@@ -352,8 +368,8 @@ class Bots:
             self.set_aside(pair, reason)
             return
         self._unauthorized.discard(pair.bot.bot_id)
-        if self._asides.found_to_work(pair) and self._shared is not None:
-            self._shared.take_up(pair.bot.bot_id, pair.chat_id)
+        if self._asides.found_to_work(pair):
+            self._tell_taken_up(pair)
 
     def start(self) -> None:
         """Begin to look, every few seconds, at what other processes know, and whether what is set aside works again."""
@@ -378,12 +394,12 @@ class Bots:
         if self._probes:
             await asyncio.wait(list(self._probes.values()))
 
-    def _learn(self, account: Account) -> None:
+    def _learn(self, account: Account, mark: int) -> None:
         self.limits.learn(account)
         self._moved.update(account.moved_chats)
         facts = {(one.bot_id, one.chat_id): one for one in account.pairs}
         for pair in self.pairs:
-            self._asides.learn(pair, facts.get((pair.bot.bot_id, pair.chat_id)))
+            self._asides.learn(pair, facts.get((pair.bot.bot_id, pair.chat_id)), mark)
 
     async def close(self) -> None:
         """Stop what is under way, and tell other processes the rest."""

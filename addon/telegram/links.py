@@ -202,9 +202,12 @@ class Links:
                         tried.add(known)
                         yield bot, known[1]
             address = DocumentCopy(document.chat_id, document.message_id, document.bot_id, document.file_id)
-            for place in (*([address] if document.has_message else []), *further.copies):
-                for bot in usable:
-                    yield bot, place
+            places = (*([address] if document.has_message else []), *further.copies)
+            forwards = [(bot, place) for place in places for bot in usable]
+            # Those through which nothing can be had now are waited for only where there are no others.
+            forwards.sort(key=lambda way: not self._bots.may_send(way[0], self._target(way[1])))
+            for bot, place in forwards:
+                yield bot, place
 
     async def _further_ways(self, document: Document) -> Ways:
         if self._ways_to is None:
@@ -264,12 +267,19 @@ class Links:
             raise _FileIdLost
         return Link(bot, link.path, self._time.clock() + LINK_LIFETIME_S)
 
+    def _target(self, place: DocumentCopy) -> int:
+        """Where a message is forwarded to, to see what is in it."""
+        return place.chat_id if self._scratch_chat_id is None else self._scratch_chat_id
+
     async def _forward(self, bot: BotApi, place: DocumentCopy, document: Document, retries: Retries) -> str:
         """A fresh file_id of `bot` for a message that holds the document."""
-        pair = Pair(bot, place.chat_id if self._scratch_chat_id is None else self._scratch_chat_id)
+        pair = Pair(bot, self._target(place))
+        # A reader is better served by another way, or a quick no, than by waiting for a bot that may come back.
+        waits = self._bots.may_send(bot, pair.chat_id)
         while True:
             try:
-                async with self._bots.turn(upload_bytes=0, among=(pair,), deadline_s=retries.deadline_s) as (
+                deadline_s = retries.deadline_s if waits else self._time.clock()
+                async with self._bots.turn(upload_bytes=0, among=(pair,), deadline_s=deadline_s) as (
                     _,
                     chat_id,
                 ):

@@ -26,10 +26,17 @@ logger = logging.getLogger(__name__)
 
 
 class SharedBudget:
-    """`clock` is monotonic, in seconds; `learn` takes over what all processes know."""
+    """`clock` is monotonic, in seconds; `learn` takes over what all processes know, with what `mark` gave when it was asked for."""
 
-    def __init__(self, ledger: SendLedger, *, clock: Callable[[], float], learn: Callable[[Account], None]) -> None:
-        self._ledger, self._clock, self._learn = ledger, clock, learn
+    def __init__(
+        self,
+        ledger: SendLedger,
+        *,
+        clock: Callable[[], float],
+        mark: Callable[[], int],
+        learn: Callable[[Account, int], None],
+    ) -> None:
+        self._ledger, self._clock, self._mark, self._learn = ledger, clock, mark, learn
         self._process_id = uuid.uuid4().hex
         self._ended: list[tuple[int, float, bool]] = []
         self._telling: set[asyncio.Task[None]] = set()
@@ -39,7 +46,7 @@ class SharedBudget:
         """Ask for leave to send one message through the first of the pairs that may. Raises `TelegramUnavailable` where the index
         does not answer."""
         request = SendRequest(self._process_id, pairs, bot_rate, upload_bytes)
-        ended = self._take_ended()
+        ended, mark = self._take_ended(), self._mark()
         asking = asyncio.ensure_future(self._ledger.begin_send(request, self._as_told(ended)))
         try:
             answer = await asyncio.shield(asking)
@@ -50,7 +57,7 @@ class SharedBudget:
         except IndexUnavailable as error:
             self._ended = (ended + self._ended)[-ENDS_KEPT_MAX:]
             raise TelegramUnavailable(f"nothing is sent while its account cannot be kept: {error}") from error
-        self._learn(answer.account)
+        self._learn(answer.account, mark)
         return answer
 
     def end(self, number: int, *, counted: bool) -> None:
@@ -79,7 +86,8 @@ class SharedBudget:
         ended = self._take_ended()
         try:
             await self._ledger.end_sends(self._process_id, self._as_told(ended))
-            self._learn(await self._ledger.account(self._process_id))
+            mark = self._mark()
+            self._learn(await self._ledger.account(self._process_id), mark)
         except IndexUnavailable as error:
             self._ended = (ended + self._ended)[-ENDS_KEPT_MAX:]
             if not self._is_silent:
@@ -100,12 +108,12 @@ class SharedBudget:
         await self._told(self._ledger.pause_sends(bot_id, chat_id, duration_s, rate=rate))
 
     def set_aside(self, bot_id: int, chat_id: int, duration_s: float, reason: str, told: Callable[[], None]) -> None:
-        """Tell of it soon, and call `told` then."""
+        """Tell of it soon, and call `told` then, or when it could not be told."""
         self._soon(self._ledger.set_pair_aside(bot_id, chat_id, duration_s, reason), told)
 
-    def take_up(self, bot_id: int, chat_id: int) -> None:
-        """Tell of it soon."""
-        self._soon(self._ledger.take_pair_up(bot_id, chat_id))
+    def take_up(self, bot_id: int, chat_id: int, told: Callable[[], None]) -> None:
+        """The same."""
+        self._soon(self._ledger.take_pair_up(bot_id, chat_id), told)
 
     def moved(self, chat_id: int, new_chat_id: int) -> None:
         """Tell of it soon."""
@@ -113,20 +121,19 @@ class SharedBudget:
 
     def _soon(self, telling: Coroutine[Any, Any, None], told: Callable[[], None] | None = None) -> None:
         async def tell() -> None:
-            if await self._told(telling) and told is not None:
+            await self._told(telling)
+            if told is not None:
                 told()
 
         task = asyncio.create_task(tell())
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
-    async def _told(self, telling: Coroutine[Any, Any, None]) -> bool:
+    async def _told(self, telling: Coroutine[Any, Any, None]) -> None:
         try:
             await telling
         except IndexUnavailable as error:
             logger.warning("other processes could not be told what Telegram said: %s", error)
-            return False
-        return True
 
     async def close(self) -> None:
         """Tell the rest, and that this process is gone."""

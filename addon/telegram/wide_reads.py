@@ -1,6 +1,6 @@
 """Lets httpcore take as much from a connection at a time as asyncio has for it.
 
-By default that is 64 KiB, and each piece passes through some ten layers: with four times as much a large download takes a third
+By default that is 64 KiB, and each piece passes through some ten layers: with four times as much a large download takes a quarter
 less time. The size is a constant of httpcore's connection class, so it holds for the origin's client as well.
 """
 

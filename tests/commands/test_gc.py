@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from addon.index.sql_index import SqlIndex
 from addon.store.records import Extent, ObjectRecord
 from tests.commands.program import ended, started, tgstore
 from tests.service.fixtures import OriginServer
@@ -41,6 +42,12 @@ async def extent_of(product: Product, key: str) -> Extent:
     state = await product.state(key, ALONE)
     assert isinstance(state, ObjectRecord)
     return state.extents[0]
+
+
+async def snapshot_ids(product: Product) -> list[str]:
+    index = product.index
+    assert isinstance(index, SqlIndex)
+    return [snapshot.snapshot_id for snapshot in await index.snapshots()]
 
 
 async def is_reachable(product: Product, content: bytes) -> bool:
@@ -94,7 +101,7 @@ async def test_no_byte_of_what_was_deleted_or_replaced_is_left(kept: Product, ag
     assert await kept.garbage() == set()
     assert (await read(kept, "neighbour"), await read(kept, "replaced")) == (neighbour, now)
     again = await tgstore("gc", "--json", cwd=kept.folder)
-    assert (again.status, again.summary["bytes_erased"]) == (0, 0)
+    assert (again.status, again.summary["rewritten"], again.summary["failed"]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("kills_files", [False, True], ids=["files outlive messages", "files die with messages"])
@@ -124,7 +131,26 @@ async def test_what_is_dead_within_a_pack_goes_and_its_neighbours_stay(kept: Pro
     assert await read(kept, "copy") == contents["k1"]
     assert await kept.garbage() == set()
     again = await tgstore("gc", "--json", cwd=kept.folder)
-    assert (again.status, again.summary["rewritten"], again.summary["bytes_erased"]) == (0, 0, 0)
+    assert (again.status, again.summary["rewritten"], again.summary["failed"]) == (0, 0, 0)
+
+
+async def test_snapshots_that_know_of_it_end(kept: Product) -> None:
+    """They hold the file_ids of what was deleted, and nobody would have use for them."""
+    content = await put(kept, "a", body())
+    neighbour = await put(kept, "b", body())
+    assert (await tgstore("snapshot", cwd=kept.folder)).status == 0
+    former = await snapshot_ids(kept)
+    await kept.send("DELETE", "a", bucket=ALONE)
+    plan = await tgstore("gc", "--dry-run", "--keep-snapshots", "--json", cwd=kept.folder)
+    assert plan.of("plan")[0]["for_snapshots"]["documents"] == 1
+    done = await tgstore("gc", "--keep-snapshots", "--json", cwd=kept.folder)
+    assert (done.status, done.summary["bytes_erased"], done.summary["for_snapshots"]) == (0, 0, 1)
+    assert await is_reachable(kept, content)
+    assert (await tgstore("gc", cwd=kept.folder)).status == 0
+    assert not await is_reachable(kept, content)
+    (newest,) = await snapshot_ids(kept)
+    assert newest not in former
+    assert await read(kept, "b") == neighbour
 
 
 async def test_nothing_of_it_stays_in_the_caches(kept: Product) -> None:

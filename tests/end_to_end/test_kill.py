@@ -117,12 +117,13 @@ def describe(body: bytes | None) -> str:
     return "absent" if body is None else f"{len(body)} bytes {body[:8].hex()}…"
 
 
+@pytest.mark.parametrize("ack", ["telegram", "spool"])
 def test_nothing_acknowledged_is_lost(
-    launch: Callable[..., Any], standin: Standin, rgw: Origin, new_bucket: Callable[[Origin], str]
+    launch: Callable[..., Any], standin: Standin, rgw: Origin, new_bucket: Callable[[Origin], str], ack: str
 ) -> None:
     chance = random.Random(SEED)
     bucket = Bucket(new_bucket(rgw), rgw)
-    tgstore: Tgstore = launch(Tgstore, standin, [bucket])
+    tgstore: Tgstore = launch(Tgstore, standin, [bucket], ack=ack)
     writers = [make_writer(number, tgstore.target()) for number in range(WRITERS)]
     keeper = Writer(99, tgstore.target(), chance, {})
     for number in range(4):

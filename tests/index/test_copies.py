@@ -143,7 +143,7 @@ async def test_a_lease_that_runs_out_is_given_to_another(index: Index) -> None:
 async def test_a_lease_that_is_extended_is_not_given_to_another(index: Index) -> None:
     await order(index, "a")
     job = await lease(index, now_s=100, lease_s=60)
-    assert await index.extend_lease(job, now_s=150, lease_s=60)
+    assert await index.extend_leases([job], now_s=150, lease_s=60) == {job.job_id}
     assert await index.lease_copy(now_s=200, lease_s=60) is None
     assert (await lease(index, now_s=211)).attempts == 2
 
@@ -152,11 +152,11 @@ async def test_a_lease_that_was_lost_is_not_extended(index: Index) -> None:
     await order(index, "a")
     job = await lease(index, now_s=100, lease_s=60)
     await lease(index, now_s=161)
-    assert not await index.extend_lease(job, now_s=162, lease_s=60)
+    assert not await index.extend_leases([job], now_s=162, lease_s=60)
     await order(index, "b")
     other = await lease(index, now_s=100)
     await index.put_object(new_object("b"))
-    assert not await index.extend_lease(other, now_s=110, lease_s=60)
+    assert not await index.extend_leases([other], now_s=110, lease_s=60)
 
 
 @pytest.mark.parametrize("winner", [0, 1])

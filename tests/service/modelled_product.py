@@ -145,7 +145,7 @@ class ModelledProduct(RuleBasedStateMachine):
 
     async def copies_are_over(self) -> bool:
         copier = self.product.gateway._passages._copier
-        if copier._orders or any("Copier.copy" in repr(task.get_coro()) for task in asyncio.all_tasks()):
+        if copier._orders or any("Copier._copy" in repr(task.get_coro()) for task in asyncio.all_tasks()):
             return False
         jobs = await self.product.jobs()
         return all(job.state in {CopyState.FAILED, CopyState.SKIPPED} for job in jobs)

@@ -112,7 +112,8 @@ async def test_a_byte_of_a_gibibyte_costs_a_segment(
         huge = replace(record, size=55 * extent.length, extents=(extent,) * 55)
         assert huge.size > 1 << 30
         async with product_again(tmp_path, standin, relay, encryption=ENCRYPTION) as product:
-            for position in (0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, 700_000_001, 1 << 29, huge.size - 1):
+            # Each in another block of the document, as what has just been read may be at hand.
+            for position in (BLOCK_BYTES - 1, BLOCK_BYTES, 700_000_001, 517 * BLOCK_BYTES, huge.size - 1):
                 before = len(standin.control.log())
                 pieces = [piece async for piece in product.store.read_here(huge, position, 1)]
                 assert b"".join(pieces) == body[position % len(body) :][:1]

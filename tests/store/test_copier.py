@@ -16,7 +16,6 @@ import pytest
 from addon.index.sql_index import open_index
 from addon.s3.tags import tagging_xml
 from addon.store.layout import extent_bytes_max
-from addon.store.migration import SweepOrder
 from addon.store.ports import IndexUnavailable
 from addon.store.records import CopyOrder, CopyState, ObjectRecord, Provenance, Tombstone
 from addon.telegram.documents import DOCUMENT_BYTES_MAX, TelegramDocuments
@@ -213,7 +212,7 @@ async def settled(product: Product) -> None:
             known |= {extent.document.document_id for extent in state.extents}
         return known == set(product.documents_in_telegram())
 
-    await eventually(lambda: not any("Copier.copy" in repr(task.get_coro()) for task in asyncio.all_tasks()))
+    await eventually(lambda: not any("Copier._copy" in repr(task.get_coro()) for task in asyncio.all_tasks()))
     await eventually(every_document_is_known)
     assert product.spooled() == []
 
@@ -540,22 +539,3 @@ async def test_a_job_that_is_being_leased_at_the_stop_is_put_back(
     await stopping
     (job,) = await product.jobs()
     assert (job.state, job.reason) == (CopyState.WAITING, "stopped")
-
-
-async def test_a_sweep_leaves_half_of_a_burst_to_what_clients_wait_for(
-    product: Product, origin_server: OriginServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for key in ("first", "swept", "read"):
-        origin_server.put(key, V1)
-    left = [0.5]
-    monkeypatch.setattr(TelegramDocuments, "burst_share_left", lambda _: left[0])
-    # From here on no worker asks for a job as it did before.
-    assert (await product.send("GET", "first")).content == V1
-    await product.copied("first")
-    await product.index.order_swept("images", [SweepOrder("swept", len(V1))], now_s=0)  # type: ignore[attr-defined]
-    assert (await product.send("GET", "read")).content == V1
-    await product.copied("read")
-    (job,) = await product.jobs()
-    assert (job.key, job.attempts) == ("swept", 0)
-    left[0] = 0.6
-    assert (await product.copied("swept")).size == len(V1)

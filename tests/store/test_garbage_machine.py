@@ -26,10 +26,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from addon.config import load_config
 from addon.storage import garbage_collection, open_storage
 from addon.store.cache import DiskCache, MemoryCache
-from addon.store.eraser import Ending, Erased
+from addon.store.eraser import Erased
 from addon.store.erasing import ErasureTerms
 from addon.store.extent_ranges import ExtentRange
 from addon.store.garbage import GarbageTerms
+from addon.store.message_eraser import Ending
 from addon.store.multipart import Completion, MultipartUpload, NewPart, PartFacts
 from addon.store.object_store import Description
 from addon.store.policies import BucketPolicies

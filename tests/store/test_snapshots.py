@@ -194,6 +194,17 @@ async def test_in_two_chats_a_snapshot_is_read_from_the_one_that_is_left(tmp_pat
         assert len({(one.chat_id, one.message_id) for one in taken.documents}) == 4
 
 
+async def test_the_time_of_all_others_can_be_ended(tmp_path: Path) -> None:
+    async with saved_index(tmp_path) as lab:
+        for number in range(3):
+            await lab.put(f"key-{number}")
+            newest = await lab.snapshots.take()
+        assert await lab.snapshots.end_all_but(newest) == 2
+        assert await lab.index.snapshots() == [newest]
+        left = {message["message_id"] for message in lab.world.messages()}
+        assert left == {document.message_id for document in newest.documents}
+
+
 async def test_what_was_broken_off_is_cleared_away(tmp_path: Path) -> None:
     async with saved_index(tmp_path) as lab:
         await lab.put("key")

@@ -45,7 +45,7 @@ DOWN: dict[str, Any] = {
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short pauses; and no grace, which is for who has only looked an object up: who reads holds what he reads."""
     monkeypatch.setattr(spool_folder, "GRACE_S", 0.0)
-    limits = SpoolLimits(look_period_s=0.02, retry_delay_s_min=0.02, retry_delay_s_max=0.1)
+    limits = SpoolLimits(look_period_s=0.02, round_pause_s=0.0, retry_delay_s_min=0.02, retry_delay_s_max=0.1)
     monkeypatch.setitem(Spool.__init__.__kwdefaults__, "limits", limits)
 
 
@@ -138,10 +138,11 @@ async def test_parts_wait_here_too_and_are_sent_before_and_after_the_completion(
 
     early = await by_boto(spooling, begun)
     await drained(spooling)
+    sent = spooling.documents_in_telegram()
     spooling.standin.control.faults(DOWN)
     await by_boto(spooling, lambda s3: complete(s3, early))
     await assert_reads(spooling, "m", b"".join(parts))
-    assert len(spooling.documents_in_telegram()) == 1
+    assert spooling.documents_in_telegram() == sent
 
     late = await by_boto(spooling, begun)
     await by_boto(spooling, lambda s3: complete(s3, late))
@@ -399,3 +400,14 @@ async def test_background_copies_are_not_spooled(spooling: Product, origin_serve
     await spooling.copied("k")
     assert await are_spooled(spooling, "k") == [False]
     assert spooling.spooled() == []
+
+
+async def test_a_pack_that_fails_is_one_failure(spooling: Product, caplog: pytest.LogCaptureFixture) -> None:
+    """Not one for each object in it: the log stays readable, and the pauses grow as they should."""
+    await asyncio.gather(*(spooling.send("PUT", f"k{number}", body=SMALL[number:]) for number in range(20)))
+    caplog.clear()
+    sends = spooling.sends()
+    await eventually(lambda: spooling.sends() >= sends + 3)
+    told = [entry for entry in caplog.records if "is sent on in" in entry.getMessage()]
+    assert 1 <= len(told) <= spooling.sends() - sends + 1
+    await drained(spooling)

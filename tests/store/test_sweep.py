@@ -131,7 +131,7 @@ async def test_a_run_that_is_broken_off_goes_on_where_it_was(
     moving: Moving, origin_server: OriginServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("addon.store.origin_walk.LISTED_MAX", 3)
-    keys = [f"k{number}" for number in range(10)]
+    keys = [f"k{number}" for number in range(40)]
     for key in keys:
         origin_server.put(key, b"abc")
     for stops_after in (1, 3, 5):
@@ -145,6 +145,7 @@ async def test_a_run_that_is_broken_off_goes_on_where_it_was(
         ended = asyncio.create_task(reached.wait())
         await asyncio.wait({run, ended}, return_when=asyncio.FIRST_COMPLETED)
         run.cancel()
+        ended.cancel()
         await asyncio.gather(run, ended, return_exceptions=True)
         assert not [reason for state, reason in (await moving.reasons()).values() if state is CopyState.RUNNING]
     done = await moving.sweeper().run()

@@ -61,12 +61,13 @@ def toml(value: Any) -> str:
     return json.dumps(value)
 
 
-def config_text(buckets: Iterable[Bucket], api_url: str) -> str:
+def config_text(buckets: Iterable[Bucket], api_url: str, *, ack: str = "telegram") -> str:
     lines = [
         "[telegram]",
         f"api_url = {toml(api_url)}",
         f"bot_tokens = {toml(BOT_TOKENS)}",
         f"chat_ids = {toml(CHAT_IDS)}",
+        *(["[store]", f"ack = {toml(ack)}"] if ack != "telegram" else []),
         "[index]",
         'url = "sqlite:///data/tgstore.db"',
         "[cache]",
@@ -121,6 +122,7 @@ class Tgstore:
         env: dict[str, str] | None = None,
         config: Path | None = None,
         ready_url: str = "",
+        ack: str = "telegram",
     ) -> None:
         self.folder = folder
         self.buckets = list(buckets)
@@ -130,7 +132,7 @@ class Tgstore:
         self.port = free_port()
         folder.mkdir(parents=True, exist_ok=True)
         self.config = config or folder / "config.toml"
-        self.config.write_text(config_text(buckets, standin.url))
+        self.config.write_text(config_text(buckets, standin.url, ack=ack))
         upstream = f"reverse:{self.buckets[0].origin.endpoint}" if mode == "reverse" else mode
         argv = [
             (environment or Path(sys.executable).parent) / "mitmdump",
