@@ -23,8 +23,9 @@ def fetch(urls: list[str]) -> int:
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
-        except http.client.RemoteDisconnected:
+        except ConnectionError:
             # A connection that is kept alive may end at any time; a new one is opened for the next request.
+            connection.close()
             connection.request("GET", path)
             answer = connection.getresponse()
         if answer.status != http.HTTPStatus.OK:
