@@ -157,7 +157,9 @@ class Links:
                 except _FileIdLost:
                     pass
                 except Unauthorized as error:
-                    self._bots.unauthorized(bot, error.detail)
+                    # A single 401 may be a passing one; where no other bot could read instead, forwarding tries it once more.
+                    if any(not self._bots.is_unauthorized(other) for other in self._bots.bots if other is not bot):
+                        self._bots.unauthorized(bot, error.detail)
                     unavailable = error
                 except (Forbidden, TelegramUnavailable) as error:
                     unavailable = error
