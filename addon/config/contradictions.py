@@ -51,8 +51,9 @@ def _of_the_store(config: Config) -> Iterator[tuple[str, str, str]]:
     elif not PACK_BYTES_MIN <= store.pack_bytes_max <= document_bytes_max:
         expected = f"expected {PACK_BYTES_MIN} … {document_bytes_max} bytes, which a document may have"
         yield "store.pack_bytes_max", str(store.pack_bytes_max), expected
-    if store.ack == "spool" and store.spool_bytes_max < 2 * most:
-        expected = f'expected {2 * most} bytes at least, two whole documents, while store.ack is "spool"'
+    if store.ack == "spool" and store.spool_bytes_max < 2 * document_bytes_max:
+        least = 2 * document_bytes_max
+        expected = f'expected {least} bytes at least, two whole documents, while store.ack is "spool"'
         yield "store.spool_bytes_max", str(store.spool_bytes_max), expected
 
 

@@ -17,7 +17,7 @@ from addon.store.records import ObjectRecord
 from addon.store.writer import UPLOAD_S_MAX
 from tests.service.collecting import collect
 from tests.service.fixtures import OriginServer
-from tests.service.lost_folder import put, save, told, world
+from tests.service.lost_folder import SMALL_PACKS, put, save, told, world
 from tests.service.product import ALONE, ENCRYPTION, RELAXED, Product, eventually, running_product
 from tests.standin_fixture import CHANNEL, OTHER_CHANNEL
 from tests.store.reachable import reachable
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("quick_retries")
 
 RANDOM = random.Random(3)
 PLAIN: dict[str, str] = {}
-CHATS = {"chats": f"{CHANNEL}, {OTHER_CHANNEL}", "store": 'put_wait_s_max = 2.0\ncopies = 2\nerase = "never"'}
+CHATS = {"chats": f"{CHANNEL}, {OTHER_CHANNEL}", "store": f'{SMALL_PACKS}\ncopies = 2\nerase = "never"'}
 SEALED = {"encryption": ENCRYPTION}
 
 
