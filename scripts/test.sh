@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs everything: makes the environments where they are missing, checks the code, then the whole test suite under
-# the first Python, and beside it what depends on the generation of Python and mitmproxy under the second one.
+# the first Python, and beside it, but for what is slow, what depends on the generation of Python and mitmproxy under the second one.
 # With arguments only what they choose, one run after the other: scripts/test.sh -k sigv4
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -19,7 +19,7 @@ run_tests() { # run_tests ENVIRONMENT ARGUMENT…; "no test selected" (5) is no 
 if [ "$#" -gt 0 ]; then
   failed=0
   run_tests .venv "$@" || failed=1
-  if [ -x .venv-alt/bin/mitmdump ]; then run_tests .venv-alt -p no:cacheprovider -m "not end_to_end or both_generations" "$@" || failed=1; fi
+  if [ -x .venv-alt/bin/mitmdump ]; then run_tests .venv-alt -p no:cacheprovider -m "both_generations or not (end_to_end or slow)" "$@" || failed=1; fi
   exit "$failed"
 fi
 
@@ -35,7 +35,7 @@ trap 'kill "${runs[@]}" 2>/dev/null || true' EXIT
 begin processes .venv -p no:cacheprovider tests/end_to_end tests/commands
 begin parts .venv --ignore tests/end_to_end --ignore tests/commands
 if [ -x .venv-alt/bin/mitmdump ]; then
-  begin second .venv-alt -p no:cacheprovider -m "not end_to_end or both_generations" \
+  begin second .venv-alt -p no:cacheprovider -m "both_generations or not (end_to_end or slow)" \
     tests/end_to_end tests/index tests/origin tests/proxy tests/service tests/store tests/telegram
 else
   echo "test: no second generation of Python here, its tests are skipped"

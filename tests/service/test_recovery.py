@@ -23,7 +23,7 @@ from tests.service.product import ALONE, ENCRYPTION, IMAGES, eventually
 from tests.service.uploads import begin
 from tests.standin_fixture import BOT_A, CHANNEL, OTHER_CHANNEL
 
-pytestmark = pytest.mark.usefixtures("quick_retries")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_retries")]
 
 TWO_CHATS = f"{CHANNEL}, {OTHER_CHANNEL}"
 KEYS = ["large", "in parts", "copy of parts", "small/4", "small/5", "deleted", "never was", "from the origin"]

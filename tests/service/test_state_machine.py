@@ -35,6 +35,8 @@ from tests.service.model import Held, Place, Upload, held
 from tests.service.modelled_product import DEFAULT_TYPE, KEYS, ModelledProduct, Surroundings, content_md5, matches
 from tests.service.product import ALONE, IMAGES, ORIGIN_KEY, eventually
 
+pytestmark = pytest.mark.slow
+
 LONG_RUN = "STATE_MACHINE_EXAMPLES"
 EXAMPLES, STEPS = 15, 30
 PART_BYTES_MIN = 5

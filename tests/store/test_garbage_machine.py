@@ -41,6 +41,8 @@ from addon.store.writer import Upload
 from tests.service.product import ALONE, RELAXED, config_text, eventually
 from tests.standin_fixture import running_standin
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 LONG_RUN = "STATE_MACHINE_EXAMPLES"

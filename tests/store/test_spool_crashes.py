@@ -40,6 +40,8 @@ from addon.telegram.limits import group_rate
 from tests.service.product import RELAXED
 from tests.standin_fixture import BOT_A, CHANNEL, running_standin
 
+pytestmark = pytest.mark.slow
+
 BUCKET = "images"
 KEYS = ("a", "b", "c")
 # Documents of one block, so that a few megabytes are several.

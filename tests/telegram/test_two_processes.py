@@ -11,6 +11,8 @@ import pytest
 
 from tests.standin_fixture import running_standin
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PROCESSES, DOCUMENTS = 3, 9
 LIMIT_S = 60.0
