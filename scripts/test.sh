@@ -24,7 +24,7 @@ if [ "$#" -gt 0 ]; then
 fi
 
 # Three runs side by side, as most tests wait more than they compute; their output follows when all have ended. Under the second
-# generation only what depends on one: not the pure parts, the stand-in and the commands.
+# generation only what depends on one: not the pure parts, the stand-in, the commands and the store, which service/ runs whole.
 declare -A runs=()
 begin() { # begin NAME ENVIRONMENT ARGUMENT…
   local name=$1; shift
@@ -36,7 +36,7 @@ begin processes .venv -p no:cacheprovider tests/end_to_end tests/commands
 begin parts .venv --ignore tests/end_to_end --ignore tests/commands
 if [ -x .venv-alt/bin/mitmdump ]; then
   begin second .venv-alt -p no:cacheprovider -m "both_generations or not (end_to_end or slow)" \
-    tests/end_to_end tests/index tests/origin tests/proxy tests/service tests/store tests/telegram
+    tests/end_to_end tests/index tests/origin tests/proxy tests/service tests/telegram
 else
   echo "test: no second generation of Python here, its tests are skipped"
 fi
