@@ -322,4 +322,4 @@ def content_md5(body: bytes) -> tuple[str, str]:
 
 
 def spooled(folder: Path) -> list[Path]:
-    return list((folder / "spool").iterdir())
+    return [path for path in (folder / "spool").rglob("*") if path.is_file()]
