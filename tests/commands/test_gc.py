@@ -38,6 +38,10 @@ async def read(product: Product, key: str) -> bytes:
     return answer.content
 
 
+# The command shares the limits with the product, whose own the fixture `quick_retries` lifts.
+FAST = "channel_messages_per_min_max = 60000"
+
+
 async def extent_of(product: Product, key: str) -> Extent:
     state = await product.state(key, ALONE)
     assert isinstance(state, ObjectRecord)
@@ -72,7 +76,9 @@ async def kept(
     """The product; nothing is erased but by `tgstore gc`."""
     switches = replace(RELAXED, delete_kills_file=kills_files)
     settings = 'put_wait_s_max = 2.0\nerase = "never"'
-    async with running_product(tmp_path, origin_server.port, switches=switches, store=settings) as product:
+    async with running_product(
+        tmp_path, origin_server.port, switches=switches, telegram=FAST, store=settings
+    ) as product:
         yield product
 
 
