@@ -197,36 +197,39 @@ class DiskCache:
 
 class Aside:
     """A piece of a document on its way into the disk cache. Methods block; after a failure they do nothing. `keep` or `drop` ends
-    it."""
+    it, also while another thread still writes: what that writes does not count any more."""
 
     def __init__(self, disk: DiskCache, folder: Path, document_id: str) -> None:
         self._disk, self._document_id = disk, document_id
         self._path = folder / f"{uuid.uuid4().hex}{_ASIDE}"
         self._file: BinaryIO | None = None
         self._length = 0
+        self._lock = threading.Lock()
         with contextlib.suppress(OSError):
             folder.mkdir(exist_ok=True)
             self._file = self._path.open("xb", buffering=0)
 
     def write(self, data: bytes) -> None:
         """The next bytes."""
-        if self._file is None:
-            return
-        try:
-            written = self._file.write(data)
-        except OSError:
-            written = None
-        if written == len(data):
-            self._length += len(data)
-        else:
-            self.drop()
+        with self._lock:
+            if self._file is None:
+                return
+            try:
+                written = self._file.write(data)
+            except OSError:
+                written = None
+            if written == len(data):
+                self._length += len(data)
+            else:
+                self._drop()
 
     def keep(self, offset: int) -> bool:
         """Give the piece its place in the cache, at `offset` of the document; False where it is not kept."""
-        if self._file is None:
-            return False
-        self._file.close()
-        self._file = None
+        with self._lock:
+            if self._file is None:
+                return False
+            self._file.close()
+            self._file = None
         try:
             self._disk.take(self._path, (self._document_id, offset, self._length))
         except OSError:
@@ -237,6 +240,10 @@ class Aside:
 
     def drop(self) -> None:
         """Throw it away."""
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
         if self._file is None:
             return
         self._file.close()

@@ -21,7 +21,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from addon.store.cache import BlockKey, DiskCache
+from addon.store.cache import Aside, BlockKey, DiskCache
 from addon.store.layout import Block
 from addon.store.ports import DocumentCorrupt, Documents, TelegramUnavailable
 from addon.store.records import BLOCK_BYTES, Document
@@ -240,13 +240,16 @@ class _Passing:
 
     async def end(self) -> None:
         """The download is over. What came is kept if any of what was wanted is among it."""
-        if self._aside is None:
-            return
-        await self._write()
+        if self._aside is not None:
+            # Shielded: a task that is cancelled again meanwhile must not leave the file open.
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._end, self._aside))
+
+    def _end(self, aside: Aside) -> None:
         if self._left:
-            await asyncio.to_thread(self._aside.drop)
-        else:
-            await asyncio.to_thread(self._aside.keep, 0)
+            aside.drop()
+            return
+        aside.write(b"".join(self._pieces))
+        aside.keep(0)
 
     async def _write(self) -> None:
         pieces, self._pieces, self._bytes = self._pieces, [], 0

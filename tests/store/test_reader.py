@@ -59,7 +59,7 @@ async def cold(product: Product) -> Product:
 def forget_caches(product: Product) -> None:
     forget_memory(product)
     for path in (product.folder / "cache").glob("*/*"):
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def forget_memory(product: Product) -> None:
@@ -217,8 +217,8 @@ async def test_a_block_that_was_damaged_on_disk_is_fetched_anew(cold: Product) -
     for damage in (lambda data: data[:50] + b"x" + data[51:], lambda data: data[:-1], lambda _: b""):
         forget_memory(cold)
         files = list((cold.folder / "cache").glob("*/*"))
-        # Where ranges are ignored, the little that lies in front of it in its pack is kept too.
-        assert SIZE <= sum(path.stat().st_size for path in files) < SIZE + 1000
+        # Where ranges are ignored, what lies in front of it in its pack is kept too.
+        assert sum(path.stat().st_size for path in files) >= SIZE
         for path in files:
             path.write_bytes(damage(path.read_bytes()))
         before = cold.downloads()
