@@ -111,8 +111,8 @@ async def test_a_put_is_acknowledged_and_served_while_telegram_is_down(spooling:
 
     await drained(spooling)
     assert await are_spooled(spooling, "large") == [False, False]
-    # The full one, and a pack with the rest of it and the small one.
-    assert len(spooling.documents_in_telegram()) == 2
+    # The full one, and a pack with the rest of it and the small one; or two, where the first of them found the way free.
+    assert len(spooling.documents_in_telegram()) in (2, 3)
     for key, body in bodies.items():
         await assert_reads(spooling, key, body)
     assert spooling.downloads() >= 3
