@@ -102,11 +102,12 @@ def save_snapshot(connection: Connection, snapshot: Snapshot) -> None:
 
 def known_snapshots(connection: Connection) -> Sequence[Snapshot]:
     """See `SnapshotIndex.snapshots`."""
-    rows = connection.execute(select(snapshots).order_by(snapshots.c.began_at_s.desc(), snapshots.c.snapshot_id))
-    return [
+    found = [
         read_snapshot(row.snapshot_id, row.began_at_s, row.taken_at_s, row.objects, row.bytes, row.messages)
-        for row in rows
+        for row in connection.execute(select(snapshots).order_by(snapshots.c.snapshot_id))
     ]
+    # By the counter: clocks may be put back.
+    return sorted(found, key=lambda one: (one.number, one.began_at_s), reverse=True)
 
 
 def forget_snapshot(connection: Connection, snapshot_id: str) -> None:
