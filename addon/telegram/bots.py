@@ -185,8 +185,15 @@ class Bots:
         return sorted(self.bots, key=lambda bot: (bot.bot_id not in working, bot.bot_id != first_bot_id))
 
     def earliest_s(self, upload_bytes: int, among: Collection[Pair]) -> tuple[float, Pair]:
-        """The pair that may send first, and when (`inf` where only the end of a message under way can tell)."""
-        return min(((self._earliest_of_s(pair, upload_bytes), pair) for pair in among), key=lambda found: found[0])
+        """The pair that may send first, and when (`inf` where only the end of a message under way can tell). Of those that may send
+        at once it is the one that has spent least: so messages are spread over all of them from the beginning."""
+        return min(((self._earliest_of_s(pair, upload_bytes), pair) for pair in among), key=self._rank)
+
+    def _rank(self, found: tuple[float, Pair]) -> tuple[float, int]:
+        at_s, pair = found
+        if at_s > self._clock():
+            return at_s, 0
+        return -math.inf, -self.limits.burst_left(pair.bot.bot_id, self.current_chat(pair.chat_id))
 
     def _earliest_of_s(self, pair: Pair, upload_bytes: int) -> float:
         if pair in self._probes:
