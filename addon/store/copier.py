@@ -169,6 +169,7 @@ class Copier:
 
     async def _run_next(self) -> bool:
         """Begin the next job that is due; False where there is none."""
+        await self.room()
         job = await self.take(
             self._store.index.lease_copy(
                 now_s=self._store.now_s(),
@@ -182,11 +183,14 @@ class Copier:
         attempt.add_done_callback(_say_what_is_wrong)
         return True
 
+    async def room(self) -> None:
+        """Wait until another copy may begin. Before a job is leased: nobody else could take it meanwhile."""
+        while len(self._attempts) >= UNDER_WAY_MAX:
+            await asyncio.wait(self._attempts, return_when=asyncio.FIRST_COMPLETED)
+
     async def begin(self, job: CopyJob) -> asyncio.Task[Outcome]:
         """Begin with a leased job. Returns when its bytes were read at the origin and wait for their pack, or it has ended: so
         reading goes on while packs are under way, and one who is read ahead waits for room."""
-        while len(self._attempts) >= UNDER_WAY_MAX:
-            await asyncio.wait(self._attempts, return_when=asyncio.FIRST_COMPLETED)
         read = asyncio.Event()
         attempt = asyncio.create_task(self.attempt(job, queued=read.set))
         self._attempts.add(attempt)

@@ -6,6 +6,7 @@ the acknowledgement. Whatever fails before that transaction leaves the former ob
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import secrets
@@ -39,6 +40,9 @@ from addon.store.spooled_documents import DocumentMoved
 from addon.store.writer import Upload
 
 logger = logging.getLogger(__name__)
+
+# A pack ends the waiting of thousands of copies at once; so many at most stand in the index's queue before what clients do.
+COPY_COMMITS_MAX = 64
 
 # So often a read goes on at another place because the object's bytes were moved under it.
 MOVES_FOLLOWED_MAX = 8
@@ -82,6 +86,7 @@ class ObjectStore:
         self.commits: Commits = index
         """Where writes become current; see `commit_through`."""
         self._documents, self._reader, self._origins = documents, reader, origins
+        self._copy_commits = asyncio.Semaphore(COPY_COMMITS_MAX)
         self.packer = packer
         """What sends small documents together, and tells the states of keys."""
         self.spool_dir = spool_dir
@@ -172,7 +177,8 @@ class ObjectStore:
         of it but what waits for its pack."""
         new = _new_object(job.bucket, job.key, upload.size, Provenance.COPIED_FROM_ORIGIN, description)
         new = replace(new, extents=await upload.finish(_about(new), queued=queued))
-        record = await self.index.commit_copy(job, new)
+        async with self._copy_commits:
+            record = await self.index.commit_copy(job, new)
         upload.committed()
         if record is not None:
             self._keep(record, upload)

@@ -194,6 +194,7 @@ class Sweeper:
 
     async def _copy_next(self) -> bool:
         """Begin to carry out an order that is due; False where there is none."""
+        await self._copier.room()
         job = await self._copier.take(
             self._index.lease_swept(self._bucket, self._limits.prefix, now_s=self._store.now_s(), lease_s=LEASE_S)
         )

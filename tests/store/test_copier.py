@@ -16,8 +16,11 @@ import pytest
 from addon.index.sql_index import open_index
 from addon.s3.tags import tagging_xml
 from addon.store.layout import extent_bytes_max
-from addon.store.ports import IndexUnavailable
-from addon.store.records import CopyOrder, CopyState, ObjectRecord, Provenance, Tombstone
+from addon.store.migration import SweepOrder
+from addon.store.object_store import COPY_COMMITS_MAX
+from addon.store.packer import Packer, PackItem, Placement, Urgency
+from addon.store.ports import DocumentToSend, IndexUnavailable
+from addon.store.records import CopyOrder, CopyState, Document, ObjectRecord, Provenance, Tombstone
 from addon.telegram.documents import DOCUMENT_BYTES_MAX, TelegramDocuments
 from tests.origin.raw_server import Received, answer, raw_server
 from tests.service.fixtures import OriginServer
@@ -539,3 +542,75 @@ async def test_a_job_that_is_being_leased_at_the_stop_is_put_back(
     await stopping
     (job,) = await product.jobs()
     assert (job.state, job.reason) == (CopyState.WAITING, "stopped")
+
+
+async def test_what_somebody_reads_goes_before_what_a_sweep_ordered(
+    product: Product, origin_server: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("swept", "read"):
+        origin_server.put(key, V1)
+    urgencies: dict[str, Urgency] = {}
+    place = Packer.place
+
+    async def seen(self: Packer, item: PackItem, urgency: Urgency, **more: Any) -> Placement:
+        urgencies[item.about.key] = urgency
+        return await place(self, item, urgency, **more)
+
+    monkeypatch.setattr(Packer, "place", seen)
+    await product.index.order_swept("images", [SweepOrder("swept", len(V1))], now_s=0)  # type: ignore[attr-defined]
+    assert (await product.send("GET", "read")).content == V1
+    await product.copied("read")
+    await product.copied("swept")
+    assert urgencies == {"swept": Urgency.SWEEP, "read": Urgency.COPY}
+
+
+def hold_sends(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Nothing is sent until the event is set."""
+    go = asyncio.Event()
+    send = TelegramDocuments.send
+
+    async def held(self: TelegramDocuments, document: DocumentToSend) -> Document:
+        await go.wait()
+        return await send(self, document)
+
+    monkeypatch.setattr(TelegramDocuments, "send", held)
+    return go
+
+
+async def test_copies_share_documents_and_reading_goes_on_while_they_wait(
+    product: Product, origin_server: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two are read at the origin at once; many more wait for their pack."""
+    keys = [f"k{number}" for number in range(30)]
+    for key in keys:
+        origin_server.put(key, key.encode())
+    go = hold_sends(monkeypatch)
+    orders = [SweepOrder(key, 3) for key in keys]
+    await product.index.order_swept("images", orders, now_s=0)  # type: ignore[attr-defined]
+    await eventually(lambda: all(product.origin.gets_of(key) for key in keys))
+    assert product.sends() == 0
+    go.set()
+    for key in keys:
+        await product.copied(key)
+    assert product.sends() <= 4
+    await eventually(lambda: no_jobs(product))
+
+
+async def test_a_pack_of_many_copies_does_not_crowd_out_the_index(
+    product: Product, origin_server: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them hear of their pack at once; the index takes only so many writes into its queue."""
+    writer = product.index._writer  # type: ignore[attr-defined]
+    monkeypatch.setattr(writer, "_queue_length_max", COPY_COMMITS_MAX + 16)
+    keys = [f"k{number:03}" for number in range(3 * COPY_COMMITS_MAX)]
+    for key in keys:
+        origin_server.put(key, key.encode())
+    go = hold_sends(monkeypatch)
+    orders = [SweepOrder(key, 4) for key in keys]
+    await product.index.order_swept("images", orders, now_s=0)  # type: ignore[attr-defined]
+    await eventually(lambda: all(product.origin.gets_of(key) for key in keys))
+    go.set()
+    await eventually(lambda: no_jobs(product))
+    counts = await product.index.counts("images")
+    assert (counts["objects"], counts["failed"]) == (len(keys), 0)
+    assert all(product.origin.gets_of(key) == 1 for key in keys), "none had to be made again"
