@@ -3,8 +3,8 @@
 While the way to Telegram is free an item goes out at once. What comes while a pack is under way to each usable pair of bot and
 chat, or while the limits make it wait, waits in `PackQueue` and goes out together. So that a burst does not spend the minute's
 messages in its first second, the pause between two packs grows with what has been spent: from nothing to the pace that the limits
-allow for ever. Packs without a live item keep to that pace always: they lose nothing by it, and leave live ones what may be sent
-at once.
+allow for ever. Packs without a live item keep a little below that pace always: they lose next to nothing by it, and leave live ones
+what may be sent at once.
 
 Each pack also tells states of keys that no document told yet (`teller.py`). Where nothing is sent for a while, a pack that has only
 such states goes out.
@@ -27,6 +27,7 @@ from addon.store.pack_format import PACK_ITEMS_MAX, PackItem
 from addon.store.pack_queue import PackQueue, Placement, Urgency, Waiting
 from addon.store.pack_sending import STOPPING, PackSender, room_bytes
 from addon.store.ports import Documents, IndexUnavailable, TelegramUnavailable
+from addon.store.teller import Telling
 from addon.store.telling import PackIndex
 
 __all__ = ["PackItem", "PackLimits", "Packer", "Placement", "Urgency"]
@@ -43,6 +44,9 @@ SETTLE_S = 1.0
 # How long a pack may be under way before a live item in it that is late already is given up. Together with `put_wait_s_max` this is
 # below the minute after which common clients give up.
 SEND_S_MAX = 30.0
+# What packs without a live item take of the pace that may be kept for ever. The rest is there for live ones, and for what Telegram
+# counts otherwise: a window that is spent to its last message keeps everyone waiting for its end.
+BACKGROUND_PACE = 0.97
 # What waits at most. Beyond it clients are told to slow down, and whoever makes background copies waits.
 LIVE_ITEMS_MAX, LIVE_BYTES_MAX = 4096, 512 << 20
 BACKGROUND_ITEMS_MAX, BACKGROUND_PACKS_MAX = 4096, 2
@@ -95,7 +99,7 @@ class Packer:
         )
         self._index = index
         self._queue = PackQueue()
-        self._flushes: list[asyncio.Future[bool]] = []
+        self._flushes: list[asyncio.Future[Telling]] = []
         self._changes: set[asyncio.Future[None]] = set()
         self._under_way: dict[asyncio.Task[None], Sequence[Waiting]] = {}
         self._forming = False
@@ -152,16 +156,17 @@ class Packer:
 
     async def flush_states(self) -> None:
         """Tell all states that no document tells now. Raises `TelegramUnavailable` and `IndexUnavailable`."""
-        complete = False
-        while not complete:
+        while True:
             if self._runner is None:
                 raise TelegramUnavailable(STOPPING)
-            told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            told: asyncio.Future[Telling] = asyncio.get_running_loop().create_future()
             self._flushes.append(told)
             self._notify()
-            complete = await told
-            if not complete and self._under_way:
-                # Others tell the rest; if they fail, the next round does.
+            telling = await told
+            if telling.complete:
+                return
+            if not telling.states:
+                # Packs under way tell the rest; if they fail, the next round does.
                 await self._wait(LOOK_S)
 
     def _withdraw(self, waiting: Waiting) -> None:
@@ -226,7 +231,7 @@ class Packer:
         if self._flushes or self._queue.length(Urgency.LIVE):
             is_full = self._queue.bytes(Urgency.LIVE) >= room_bytes(self._pack_bytes_max)
             return 0.0 if is_full else slot_s * (1 - self._documents.burst_share_left())
-        return slot_s
+        return slot_s / BACKGROUND_PACE
 
     async def _begin(self) -> None:
         """Something is to be begun: a pack, or the question whether there are states to tell."""
@@ -253,7 +258,7 @@ class Packer:
     async def _send(self) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 -- it is one
-        flushes: list[asyncio.Future[bool]] = []
+        flushes: list[asyncio.Future[Telling]] = []
 
         def take(bytes_max: int) -> Sequence[Waiting]:
             self._under_way[task] = taken = self._queue.take(
@@ -278,9 +283,9 @@ class Packer:
         else:
             for told in flushes:
                 if not told.done():
-                    told.set_result(telling.complete)
+                    told.set_result(telling)
 
-    def _end_flushes(self, flushes: list[asyncio.Future[bool]], failure: Exception) -> None:
+    def _end_flushes(self, flushes: list[asyncio.Future[Telling]], failure: Exception) -> None:
         for told in flushes:
             if not told.done():
                 told.set_exception(failure)
