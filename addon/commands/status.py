@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from addon.commands.output import console, duration_text, printable, say, say_json, size_text
-from addon.commands.saved_status import saved_json, saved_line, saved_of
-from addon.commands.telegram_status import telegram_status
+from addon.commands.saved_status import Saved, saved_json, saved_line, saved_of
+from addon.commands.telegram_status import TelegramStatus, telegram_status
 from addon.config import Config
-from addon.index.sql_index import open_index
+from addon.index.sql_index import SqlIndex, open_index
 from addon.storage import spool_folder
-from addon.store.bucket_status import BucketStatus, bucket_status, obstacles
+from addon.store.bucket_status import NAMED_MAX, BucketStatus, bucket_status, obstacles
 from addon.store.erasing import ERASED_KEPT_S
 from addon.store.migration import Amount
 from addon.store.spool import SpoolStatus, spool_status
@@ -20,38 +22,67 @@ from addon.store.spool import SpoolStatus, spool_status
 UNFINISHED_NAMED_MAX = 20
 
 
+@dataclass(frozen=True, slots=True)
+class _Status:
+    """All that is told of an index: its buckets, what waits on the local disk, documents that nothing uses, those that were erased,
+    how much is encrypted under which key, the bots and chats, the newest snapshot."""
+
+    buckets: Sequence[BucketStatus]
+    spool: SpoolStatus
+    orphans: Amount
+    erased: Amount
+    by_key: Mapping[str, Amount]
+    telegram: TelegramStatus
+    saved: Saved
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "buckets": [status.as_json() for status in self.buckets],
+            "orphans": documents_json(self.orphans),
+            "erased": documents_json(self.erased),
+            "by_key": {key_id: documents_json(amount) for key_id, amount in self.by_key.items()},
+            "telegram": self.telegram.as_json(),
+            "snapshot": saved_json(self.saved),
+            "spool": self.spool.as_json(),
+        }
+
+    def lines(self, *, now_s: float) -> list[str]:
+        """The same for people."""
+        return [
+            *lines_of(self.buckets, self.spool, self.orphans, self.erased, now_s=now_s),
+            *lines_of_keys(self.by_key),
+            saved_line(self.saved, now_s=now_s),
+            *self.telegram.lines(),
+        ]
+
+
+async def _status(config: Config, index: SqlIndex, buckets: Sequence[str], *, named_max: int) -> _Status:
+    has_origin = {bucket.name: bucket.origin is not None for bucket in config.buckets}
+    return _Status(
+        [await bucket_status(index, index, name, has_origin=has_origin[name], named_max=named_max) for name in buckets],
+        await spool_status(index, spool_folder(config)),
+        await index.orphans(),
+        await index.erased_amount(),
+        await index.amounts_by_key(),
+        await telegram_status(config, index),
+        saved_of(await index.snapshots()),
+    )
+
+
 async def show_status(
     config: Config, buckets: Sequence[str], *, as_json: bool, watch_s: float | None, named_max: int
 ) -> None:
     """Say where these buckets stand, once or every `watch_s` seconds until the command is stopped."""
     index = await open_index(config.index.url)
-    has_origin = {bucket.name: bucket.origin is not None for bucket in config.buckets}
     try:
         while True:
-            found = [
-                await bucket_status(index, index, name, has_origin=has_origin[name], named_max=named_max)
-                for name in buckets
-            ]
-            orphans, by_key, erased = await index.orphans(), await index.amounts_by_key(), await index.erased_amount()
-            spool = await spool_status(index, spool_folder(config))
-            telegram = await telegram_status(config, index)
-            saved = saved_of(await index.snapshots())
+            status = await _status(config, index, buckets, named_max=named_max)
             if as_json:
-                told = {"buckets": [status.as_json() for status in found], "orphans": documents_json(orphans)}
-                told["erased"] = documents_json(erased)
-                told["by_key"] = {key_id: documents_json(amount) for key_id, amount in by_key.items()}
-                told["telegram"] = telegram.as_json()
-                say_json({**told, "snapshot": saved_json(saved), "spool": spool.as_json()})
+                say_json(status.as_json())
             else:
                 if watch_s is not None and console.is_terminal:
                     console.clear()
-                now_s = time.time()
-                for line in [
-                    *lines_of(found, spool, orphans, erased, now_s=now_s),
-                    *lines_of_keys(by_key),
-                    saved_line(saved, now_s=now_s),
-                    *telegram.lines(),
-                ]:
+                for line in status.lines(now_s=time.time()):
                     say(line)
             if watch_s is None:
                 return
@@ -64,13 +95,8 @@ async def status_text(config: Config, buckets: Sequence[str]) -> str:
     """Where these buckets stand, for people. Raises `IndexUnavailable`."""
     index = await open_index(config.index.url)
     try:
-        has_origin = {bucket.name: bucket.origin is not None for bucket in config.buckets}
-        found = [await bucket_status(index, index, name, has_origin=has_origin[name]) for name in buckets]
-        spool = await spool_status(index, spool_folder(config))
-        lines = lines_of(found, spool, await index.orphans(), await index.erased_amount(), now_s=time.time())
-        saved = saved_line(saved_of(await index.snapshots()), now_s=time.time())
-        telegram = await telegram_status(config, index)
-        return "\n".join([*lines, *lines_of_keys(await index.amounts_by_key()), saved, *telegram.lines()])
+        status = await _status(config, index, buckets, named_max=NAMED_MAX)
+        return "\n".join(status.lines(now_s=time.time()))
     finally:
         await index.close()
 
@@ -83,7 +109,7 @@ def documents_json(amount: Amount) -> dict[str, int]:
 def lines_of(
     found: Sequence[BucketStatus], spool: SpoolStatus, orphans: Amount, erased: Amount, *, now_s: float
 ) -> list[str]:
-    """The same for people."""
+    """The buckets, and what concerns all of them, for people."""
     lines: list[str] = []
     for status in found:
         lines += [*_lines_of_bucket(status, now_s), ""]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, select
+from sqlalchemy import Connection, and_, case, func, select
 
 from addon.index.listings import end_of
-from addon.index.rows import PROVENANCES, key_batches, key_bytes
+from addon.index.rows import key_batches, key_bytes, object_without_extents_of
 from addon.index.tables import (
     IS_SPOOLED,
     KIND_OBJECT,
@@ -191,7 +190,7 @@ def objects_after(
         .order_by(keys.c.key)
         .limit(limit)
     )
-    return [_object_of(row) for row in rows]
+    return [object_without_extents_of(row) for row in rows]
 
 
 def objects_amount(connection: Connection, bucket: str, prefix: str, provenance: Provenance | None) -> Amount:
@@ -237,21 +236,3 @@ def below(column: Any, prefix: str) -> list[Any]:
         return []
     start = key_bytes(prefix)
     return [column >= start, column < end_of(start)]
-
-
-def _object_of(row: Row[Any]) -> ObjectRecord:
-    return ObjectRecord(
-        bucket=row.bucket,
-        key=row.key.decode(),
-        generation=row.generation,
-        size=row.size,
-        etag=row.etag,
-        last_modified_s=row.modified_at_s,
-        provenance=PROVENANCES[row.provenance],
-        anonymous_read=bool(row.anonymous_read),
-        headers=json.loads(row.headers),
-        checksums=json.loads(row.checksums),
-        tags=json.loads(row.tags),
-        parts_count=row.parts_count,
-        checked_at_s=row.checked_at_s,
-    )

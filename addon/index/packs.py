@@ -12,10 +12,10 @@ from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, liter
 
 from addon.index import documents
 from addon.index.numbers import current_number, next_number
-from addon.index.rows import PROVENANCES, key_bytes
+from addon.index.rows import key_bytes, object_without_extents_of
 from addon.index.tables import IS_SPOOLED, KIND_TOMBSTONE, extents, keys, object_parts, packs_under_way, untold_keys
 from addon.index.tables import documents as documents_table
-from addon.store.records import Document, ObjectPart, ObjectRecord, Tombstone
+from addon.store.records import Document, ObjectPart, Tombstone
 from addon.store.telling import Cursor, Partly, StateToTell, Untold, UntoldKey
 from addon.store.told_states import ToldExtent, ToldObject, ToldState, state_text
 
@@ -230,22 +230,7 @@ def _all_rows(connection: Connection, statement: Any, here: dict[str, Any], firs
 
 
 def _told(row: Row[Any], found: list[ToldExtent], parts: list[ObjectPart]) -> ToldObject:
-    record = ObjectRecord(
-        bucket=row.bucket,
-        key=row.key.decode(),
-        generation=row.generation,
-        size=row.size,
-        etag=row.etag,
-        last_modified_s=row.modified_at_s,
-        provenance=PROVENANCES[row.provenance],
-        anonymous_read=bool(row.anonymous_read),
-        headers=json.loads(row.headers),
-        checksums=json.loads(row.checksums),
-        tags=json.loads(row.tags),
-        parts_count=row.parts_count,
-        checked_at_s=row.checked_at_s,
-    )
-    return ToldObject(record, tuple(found), tuple(parts))
+    return ToldObject(object_without_extents_of(row), tuple(found), tuple(parts))
 
 
 def _untold_key(row: Row[Any]) -> UntoldKey:

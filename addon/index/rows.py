@@ -206,6 +206,25 @@ def key_state_of(bucket: str, key: str, rows: Sequence[Sequence[Any]]) -> Object
     )
 
 
+def object_without_extents_of(row: Row[Any]) -> ObjectRecord:
+    """A row of `keys` that is an object; its extents are rows of their own."""
+    return ObjectRecord(
+        bucket=row.bucket,
+        key=row.key.decode(),
+        generation=row.generation,
+        size=row.size,
+        etag=row.etag,
+        last_modified_s=row.modified_at_s,
+        provenance=PROVENANCES[row.provenance],
+        anonymous_read=bool(row.anonymous_read),
+        headers=json.loads(row.headers),
+        checksums=json.loads(row.checksums),
+        tags=json.loads(row.tags),
+        parts_count=row.parts_count,
+        checked_at_s=row.checked_at_s,
+    )
+
+
 def document_of(row: Row[Any]) -> Document:
     """A row of `documents`."""
     return Document(
