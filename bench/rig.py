@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.end_to_end.lab.origin import Origin
-from tests.end_to_end.lab.process import LabProcess, free_port, listening
+from tests.end_to_end.lab.process import LabProcess, held_port, listening
 from tests.end_to_end.lab.standin import Standin
 from tests.end_to_end.lab.tgstore import Bucket, Tgstore
 
@@ -29,7 +29,7 @@ IMAGE_BYTES = 100_000
 @contextmanager
 def origin_server(folder: Path, body_bytes: int = IMAGE_BYTES) -> Iterator[Origin]:
     """The static origin, running."""
-    port = free_port()
+    port = held_port()
     argv = [sys.executable, "-m", "bench.origin_server", str(port), str(body_bytes)]
     process = LabProcess("origin", argv, log=folder / "origin.log", cwd=PROJECT)
     process.start()
@@ -43,7 +43,7 @@ def origin_server(folder: Path, body_bytes: int = IMAGE_BYTES) -> Iterator[Origi
 @contextmanager
 def bare_mitmdump(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> Iterator[int]:
     """mitmdump without the addon; gives its port."""
-    port = free_port()
+    port = held_port()
     argv = [
         Path(sys.executable).parent / "mitmdump", "-q", "--listen-host", "127.0.0.1", "-p", str(port),
         "--set", f"confdir={folder / 'bare'}", *arguments,

@@ -5,6 +5,7 @@ What fails here is the laboratory's fault, or the machine's, never the product's
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from tests.end_to_end.lab.certificates import Certificates
 from tests.end_to_end.lab.clients import Client, PicGo, signing_clients
 from tests.end_to_end.lab.origin import Origin
-from tests.end_to_end.lab.process import LabError, LabProcess, free_port, listening
+from tests.end_to_end.lab.process import LabError, LabProcess, held_port, listening
 from tests.end_to_end.lab.rgw import Rgw
 from tests.end_to_end.lab.target import Refused, Target, request, trust
 
@@ -27,7 +28,7 @@ PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 @pytest.fixture(scope="module")
 def tls_front(rgw: Origin, certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A bare mitmdump before the RGW: HTTPS towards clients, no addon."""
-    folder, port = tmp_path_factory.mktemp("front"), free_port()
+    folder, port = tmp_path_factory.mktemp("front"), held_port()
     front = LabProcess(
         "mitmdump",
         [Path(sys.executable).parent / "mitmdump", "--mode", f"reverse:{rgw.endpoint}", "--listen-host", "127.0.0.1",
@@ -131,3 +132,13 @@ def test_process_that_dies_is_reported_with_its_log(tmp_path: Path) -> None:
     process.start()
     with pytest.raises(LabError, match=r"(?s)status 3.*last words"):
         process.wait_until(lambda: False, 20)
+
+
+def test_held_port_is_nobody_elses_and_takes_a_server_again_and_again() -> None:
+    port = held_port()
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port))
+    assert not listening(port)
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", port)):
+            assert listening(port)

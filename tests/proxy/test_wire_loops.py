@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.lab.origin import Origin
-from tests.end_to_end.lab.process import free_port, wait_for
+from tests.end_to_end.lab.process import held_port, wait_for
 from tests.end_to_end.lab.standin import Standin
 from tests.end_to_end.lab.tgstore import Bucket, Tgstore
 from tests.proxy.raw_http import exchange, request
@@ -40,7 +40,7 @@ class Wire:
     """Carries connections to a port that is chosen later; until then it refuses them."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        self.port = held_port()
         self.connections = 0
         self._listening: socket.socket | None = None
         self._ends: list[socket.socket] = []

@@ -8,14 +8,14 @@ from pathlib import Path
 import httpx
 
 from .origin import Origin
-from .process import LabProcess, free_port
+from .process import LabProcess, held_port
 
 READY_LIMIT_S = 30.0
 
 
 class Moto:
     def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+        self.port = held_port()
         self.origin = Origin(
             f"http://127.0.0.1:{self.port}", "AKMOTOLAB0000000ORIG", "moto-lab-secret-0123456789abcdefghi"
         )

@@ -19,11 +19,21 @@ class LabError(Exception):
     """A piece of the laboratory did not do what it must; says nothing about the product unless its log does."""
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+_held: list[socket.socket] = []
+
+
+def held_port() -> int:
+    """A TCP port of 127.0.0.1 that is nobody else's until this process ends.
+
+    A socket that is bound to it and never listens holds it: with SO_REUSEADDR on both (socket(7)), a server can listen
+    there, again after a restart too, while the system gives the number neither to a connection nor to whoever asks for
+    any free port. Until something listens, connections are refused.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    _held.append(holder)
+    return int(holder.getsockname()[1])
 
 
 def listening(port: int) -> bool:

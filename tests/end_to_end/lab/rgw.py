@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 
 from .origin import Origin
-from .process import LabError, LabProcess, free_port, wait_for
+from .process import LabError, LabProcess, held_port, wait_for
 
 READY_LIMIT_S = 90.0
 COMMAND_LIMIT_S = 60.0
@@ -86,7 +86,7 @@ class Rgw:
 
     def __init__(self, folder: Path, *, frontend_options: str = "") -> None:
         self.folder, self.frontend_options = folder, frontend_options
-        self.port = free_port()
+        self.port = held_port()
         self.origin = Origin(
             f"http://127.0.0.1:{self.port}", "AKRGWLAB00000000ORIG", "rgw-lab-secret-0123456789abcdefghij"
         )
@@ -98,7 +98,7 @@ class Rgw:
     def start(self) -> None:
         for name in ("mon", "osd", "run", "crash"):
             (self.folder / name).mkdir(parents=True)
-        fsid, mon_port = str(uuid.uuid4()), free_port()
+        fsid, mon_port = str(uuid.uuid4()), held_port()
         config = CONFIG.format(fsid=fsid, mon_port=mon_port, folder=self.folder, memory_bytes=MEMORY_BYTES)
         (self.folder / "ceph.conf").write_text(config)
         self._start_monitor(fsid, mon_port)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from .process import LabProcess, free_port, listening
+from .process import LabProcess, held_port, listening
 
 READY_LIMIT_S = 30.0
 CONTROL_LIMIT_S = 30.0
@@ -21,7 +21,7 @@ class Standin:
     """Its files stay in ``folder``: ``stop`` and ``start`` again, and the chat is as it was."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self.port, self.control_port = free_port(), free_port()
+        self.port, self.control_port = held_port(), held_port()
         self.url = f"http://127.0.0.1:{self.port}"
         bots = [word for token in BOT_TOKENS for word in ("--bot", token)]
         chats = [f"--chat={chat}:channel" for chat in CHAT_IDS]

@@ -15,7 +15,7 @@ import httpx
 
 from .certificates import Certificates
 from .origin import Origin
-from .process import LabProcess, free_port, wait_for
+from .process import LabProcess, held_port, wait_for
 from .standin import BOT_TOKENS, CHAT_IDS, Standin
 from .target import Target, trust
 
@@ -129,7 +129,7 @@ class Tgstore:
         self.mode = mode
         self.certificates = certificates
         self.ready_url = ready_url
-        self.port = free_port()
+        self.port = held_port()
         folder.mkdir(parents=True, exist_ok=True)
         self.config = config or folder / "config.toml"
         self.config.write_text(config_text(buckets, standin.url, ack=ack))
