@@ -35,6 +35,7 @@ from addon.service.copy_sources import CopySources
 from addon.service.cors import Cors
 from addon.service.deletions import DeletionHandlers
 from addon.service.forward import Forwarder
+from addon.service.handover import Handover
 from addon.service.held import HeldObjects
 from addon.service.listings import Listings
 from addon.service.missing import MissingAnswers
@@ -183,7 +184,8 @@ def _shared(
 def _gateway(shared: _Shared, policies: BucketPolicies, loops: LoopGuard, stack: AsyncExitStack) -> Gateway:
     limits = shared.config.service
     service = _object_service(shared, stack)
-    server = LoopbackServer(service, host=limits.host, port=limits.port)
+    handover = Handover(service)
+    server = LoopbackServer(handover, host=limits.host, port=limits.port)
     server.start()
     stack.push_async_callback(server.stop)
     return Gateway(
@@ -191,6 +193,7 @@ def _gateway(shared: _Shared, policies: BucketPolicies, loops: LoopGuard, stack:
         store=shared.store,
         service=service,
         service_address=server.address,
+        handover=handover,
         passages=Passages(shared.store, shared.copier, shared.origin_writes),
         freshness=shared.freshness,
         absent=shared.absent,

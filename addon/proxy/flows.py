@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 from mitmproxy import http
@@ -207,6 +207,13 @@ def replace_answer(flow: http.HTTPFlow, error: S3Error, *, request_id: str) -> N
         return [] if piece else [body]
 
     response.stream = True if flow.request.method == "HEAD" else instead
+
+
+def take_over_body(response: http.Response, length: int, take: Callable[[bytes], Sequence[bytes]]) -> None:
+    """Give the answer another body, of `length` bytes: `take` says, for each piece that comes, what stands in its place."""
+    response.headers.pop("transfer-encoding", None)
+    response.headers["content-length"] = str(length)
+    response.stream = take
 
 
 def refuse(flow: http.HTTPFlow, error: S3Error, *, request_id: str) -> None:

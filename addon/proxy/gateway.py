@@ -23,6 +23,7 @@ from addon.service.absent import AbsentKeys, is_plain_read
 from addon.service.app import ObjectService
 from addon.service.buckets import Bucket
 from addon.service.cors import Cors
+from addon.service.handover import TICKET_HEADER, HandedBody, Handover
 from addon.service.request import S3Request, new_request_id
 from addon.store.freshness import Freshness
 from addon.store.object_store import ObjectStore
@@ -37,8 +38,8 @@ METADATA_KEY = "tgstore"
 @dataclass(slots=True)
 class _Followed:
     """What we remember of a flow: what was asked, where it went, since when, of which bucket, its passage where it went past us,
-    the answer that is at hand for it, the key of which the origin is asked whether it is there, since which change, and whether it
-    waits for an answer still."""
+    the answer that is at hand for it, where its body may be handed over and by which ticket, the key of which the origin is asked
+    whether it is there, since which change, and whether it waits for an answer still."""
 
     seen: Seen
     route: Route
@@ -46,6 +47,8 @@ class _Followed:
     bucket: Bucket | None = None
     passage: Passage | None = None
     at_hand: AtHand | None = None
+    handed: HandedBody | None = None
+    ticket: str = ""
     absent_key: str | None = None
     waits: bool = False
     question: int = 0
@@ -61,6 +64,7 @@ class Gateway:
         store: ObjectStore,
         service: ObjectService,
         service_address: tuple[str, int],
+        handover: Handover,
         passages: Passages,
         freshness: Freshness,
         absent: AbsentKeys,
@@ -68,7 +72,7 @@ class Gateway:
         take_over: Callable[[Config], None] = lambda _: None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._switch, self.service_address = switch, service_address
+        self._switch, self.service_address, self._handover = switch, service_address, handover
         self._store, self._service, self._passages = store, service, passages
         self.take_over = take_over
         """Called with changed settings: what may change while everything runs is taken over."""
@@ -115,7 +119,7 @@ class Gateway:
         try:
             await self._send(flow, routing, followed, to_origin=to_origin)
         except BaseException:
-            self._answered(followed)
+            self._ended(followed)
             raise
 
     async def _send(self, flow: http.HTTPFlow, routing: Routing, followed: _Followed, *, to_origin: bool) -> None:
@@ -134,12 +138,20 @@ class Gateway:
             if "expect" in flow.request.headers and self._service.would_refuse(_without_body(seen)):
                 flows.forget_expectation(flow)
             flows.send_to_service(flow, self.service_address)
+            if seen.method == "GET":
+                followed.ticket, followed.handed = self._handover.offer()
+                flow.request.headers.add(TICKET_HEADER, followed.ticket)
 
     def _answered(self, followed: _Followed) -> None:
         """It waits for no answer any more."""
         if followed.waits and followed.bucket is not None:
             followed.waits = False
             self._loops.end(followed.bucket.name)
+
+    def _ended(self, followed: _Followed) -> None:
+        """Nothing of it is to come any more."""
+        self._answered(followed)
+        self._handover.withdraw(followed.ticket)
 
     def connected(self, server: connection.Server) -> None:
         """mitmproxy has connected to a server."""
@@ -194,6 +206,8 @@ class Gateway:
             self._tell_pages(flow.response, followed)
         passage = followed.passage
         flow.response.stream = passage is None or passage.write is None
+        if followed.handed is not None and followed.handed.length is not None:
+            flows.take_over_body(flow.response, followed.handed.length, followed.handed.take)
         if passage is not None:
             self._passages.answered(passage, flow.response.status_code, flow.response.headers.get("etag"))
         if followed.absent_key is not None and followed.bucket is not None:
@@ -212,7 +226,7 @@ class Gateway:
         """The exchange is complete."""
         followed = flow.metadata.pop(METADATA_KEY, None)
         if followed is not None:
-            self._answered(followed)
+            self._ended(followed)
         if followed is None or flow.response is None:
             return
         if followed.passage is not None:
@@ -225,7 +239,7 @@ class Gateway:
         followed = flow.metadata.pop(METADATA_KEY, None)
         if followed is None:
             return
-        self._answered(followed)
+        self._ended(followed)
         if followed.passage is not None:
             await self._passages.end(followed.passage, None, b"")
         self._log(followed, "broken off")

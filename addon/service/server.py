@@ -9,7 +9,7 @@ from collections.abc import Generator
 
 import uvicorn
 
-from addon.service.app import ObjectService
+from addon.service.handover import Application
 
 # Connections waiting to be accepted, and how long an idle one from mitmproxy is kept.
 BACKLOG = 1024
@@ -27,7 +27,7 @@ class _Server(uvicorn.Server):
 class LoopbackServer:
     """One running object service; `address` is where it listens."""
 
-    def __init__(self, service: ObjectService, *, host: str, port: int) -> None:
+    def __init__(self, service: Application, *, host: str, port: int) -> None:
         self._socket = _listen(host, port)
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
         self._server = _Server(

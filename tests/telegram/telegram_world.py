@@ -23,7 +23,7 @@ from addon.telegram.documents import TelegramDocuments
 from tests.standin_fixture import BOT_A, CHANNEL, SettableClock, running_standin
 from tests.telegram.secrecy import assert_no_token
 
-QUICK = Timeouts(connect_s=2.0, stall_s=0.5, answer_s=0.5)
+QUICK = Timeouts(connect_s=2.0, stall_s=0.5, answer_s=0.5, get_file_s=0.5)
 
 
 class FakeTime:
