@@ -8,10 +8,12 @@ take 10 000 / 20 = 500 minutes of one bot. With 50 kB an object a full pack hold
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import re
 import sqlite3
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -26,11 +28,10 @@ from tests.end_to_end.lab.tgstore import Tgstore
 
 COPIES = int(os.environ.get("BENCH_PACKS_COPIES", "10000"))
 COPY_BYTES = 50_000
-READERS = 8
 BURST_PUTS, BURST_BYTES, BURST_CLIENTS = 200, 100_000, 50
 LIVE_PUT_EVERY_S = 2.0
 PER_MIN = 20
-COPIED_S_MAX = 1200.0
+SWEEP_S_MAX = 1200.0
 FOURTH_BOT = "123459:LAB-token-of-the-stand-in-AAAAAAAAA3"
 BOTS = (*BOT_TOKENS, FOURTH_BOT)
 
@@ -44,10 +45,10 @@ def packs(folder: Path) -> None:
         ):
             asyncio.run(_burst(it, chat, bots))
         with (
-            rig.origin_server(folder, COPY_BYTES) as origin,
-            _limited(folder / f"copies-{bots}", origin, bots) as (it, chat),
+            rig.origin_server(folder, COPY_BYTES, COPIES) as origin,
+            _limited(folder / f"sweep-{bots}", origin, bots) as (it, chat),
         ):
-            asyncio.run(_copies(it, chat, bots))
+            asyncio.run(_sweep(it, chat, bots))
 
 
 @contextmanager
@@ -100,34 +101,31 @@ async def _burst(product: Tgstore, standin: Standin, bots: int) -> None:
     )
 
 
-async def _copies(product: Tgstore, standin: Standin, bots: int) -> None:
-    """Reads at the origin that order copies, and live PUTs beside the copying."""
-    numbers = iter(range(COPIES))
+async def _sweep(product: Tgstore, standin: Standin, bots: int) -> None:
+    """`tgstore migrate` beside the running proxy, and live PUTs all the while."""
     live_s: list[float] = []
-    limits = httpx.Limits(max_connections=READERS + 1)
-    async with httpx.AsyncClient(trust_env=False, timeout=120, limits=limits) as client:
-
-        async def read_some() -> None:
-            for number in numbers:
-                (await client.get(f"{product.endpoint}/{rig.BUCKET}/copy/{number}")).raise_for_status()
+    async with httpx.AsyncClient(trust_env=False, timeout=120) as client:
 
         async def live() -> None:
-            number = 0
-            while True:
-                number += 1
+            for number in itertools.count():
                 live_s.append(await _put(client, _put_url(product, f"live/{number}"), os.urandom(BURST_BYTES)))
                 await asyncio.sleep(LIVE_PUT_EVERY_S)
 
         began_s = time.monotonic()
         putting = asyncio.create_task(live())
-        await asyncio.gather(*(read_some() for _ in range(READERS)))
-        while _copied(product) < COPIES:
-            if time.monotonic() - began_s > COPIED_S_MAX:
-                raise SystemExit(f"only {_copied(product)} of {COPIES} were copied in {COPIED_S_MAX:g} s")
-            await asyncio.sleep(0.5)
+        argv = [sys.executable, "-m", "addon.cli", "migrate", rig.BUCKET, "--json", "--config", str(product.config)]
+        log = product.folder / "migrate.log"
+        with log.open("wb") as said:
+            sweep = await asyncio.create_subprocess_exec(*argv, stdout=said, stderr=said, cwd=rig.PROJECT)
+            async with asyncio.timeout(SWEEP_S_MAX):
+                status = await sweep.wait()
         whole_s = time.monotonic() - began_s
         putting.cancel()
         await asyncio.gather(putting, return_exceptions=True)
+    if status or _copied(product) != COPIES:
+        raise SystemExit(
+            f"migrate ended with {status}, {_copied(product)} of {COPIES} moved:\n{log.read_text()[-2000:]}"
+        )
     _tell(standin, bots, whole_s, live_s)
 
 
@@ -144,7 +142,7 @@ def _tell(standin: Standin, bots: int, whole_s: float, live_s: list[float]) -> N
     slot_s = 60 / (bots * PER_MIN)
     median_s = statistics.median(live_s)
     rig.row(
-        f"{bots} bots: {COPIES} copies of 50 kB",
+        f"{bots} bots: sweep of {COPIES} objects of 50 kB",
         f"{whole_s:.0f} s",
         f"{len(sent)} messages = {len(sent) / allowed:.0%}",
         f"{(COPIES + len(live_s)) / len(sent):.0f} objects a pack",

@@ -27,10 +27,10 @@ IMAGE_BYTES = 100_000
 
 
 @contextmanager
-def origin_server(folder: Path, body_bytes: int = IMAGE_BYTES) -> Iterator[Origin]:
-    """The static origin, running."""
+def origin_server(folder: Path, body_bytes: int = IMAGE_BYTES, keys: int = 0) -> Iterator[Origin]:
+    """The static origin, running, with so many keys in its listing."""
     port = held_port()
-    argv = [sys.executable, "-m", "bench.origin_server", str(port), str(body_bytes)]
+    argv = [sys.executable, "-m", "bench.origin_server", str(port), str(body_bytes), str(keys)]
     process = LabProcess("origin", argv, log=folder / "origin.log", cwd=PROJECT)
     process.start()
     try:

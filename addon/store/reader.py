@@ -27,7 +27,7 @@ READ_AHEAD_BLOCKS_MAX = 40
 READ_AHEAD_BLOCKS_TOTAL_MAX = 160
 # A client who waits this long for a block takes more than the downloads give: at 50 MB/s a block takes 20 ms. (The first one is no
 # measure: its link is asked for first.)
-WAITED_S = 0.02
+WAITED_S = 0.005
 # Documents whose links are asked for ahead.
 LINKS_AHEAD = 2
 
