@@ -33,8 +33,8 @@ begin() { # begin NAME ENVIRONMENT ARGUMENT…
 }
 trap 'kill "${runs[@]}" 2>/dev/null || true' EXIT
 begin processes .venv -p no:cacheprovider tests/end_to_end
-begin services .venv -p no:cacheprovider tests/service tests/commands
-begin parts .venv --ignore tests/end_to_end --ignore tests/service --ignore tests/commands
+begin services .venv -p no:cacheprovider tests/service
+begin parts .venv --ignore tests/end_to_end --ignore tests/service
 if [ -x .venv-alt/bin/mitmdump ]; then
   begin second .venv-alt -p no:cacheprovider -m "both_generations or not (end_to_end or slow)" \
     tests/end_to_end tests/index tests/origin tests/proxy tests/service tests/telegram

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cache
 
 from alembic import command
 from alembic.config import Config
@@ -23,9 +24,16 @@ def migrations_config() -> Config:
     return config
 
 
+@cache
+def _revisions() -> tuple[str | None, frozenset[str]]:
+    """The newest revision, and all of them. Alembic executes every migration's file to find that out."""
+    scripts = ScriptDirectory.from_config(migrations_config())
+    return scripts.get_current_head(), frozenset(script.revision for script in scripts.walk_revisions())
+
+
 def head_revision() -> str:
     """The revision that the code needs."""
-    head = ScriptDirectory.from_config(migrations_config()).get_current_head()
+    head = _revisions()[0]
     if head is None:
         raise IndexUnavailable("the installation is incomplete: the index's migrations are missing")
     return head
@@ -34,17 +42,16 @@ def head_revision() -> str:
 def upgrade(connection: Connection) -> None:
     """Run what is missing, within the transaction that `connection` has begun: of several processes that open a database at once
     one migrates, and the others find it done. Raises IndexUnavailable where the database is newer than the code."""
-    config = migrations_config()
-    scripts = ScriptDirectory.from_config(config)
-    known = {script.revision for script in scripts.walk_revisions()}
+    head, known = _revisions()
     current = MigrationContext.configure(connection).get_current_revision()
     if current is not None and current not in known:
         raise IndexUnavailable(
             f"the index has schema revision {current}, which this version does not know (it knows up to {head_revision()}): "
             "it was written by a newer version; use that one, or restore a backup of the index"
         )
-    if current == scripts.get_current_head():
+    if current == head:
         return
+    config = migrations_config()
     config.attributes["connection"] = connection
     with _ALEMBIC:
         command.upgrade(config, "head")

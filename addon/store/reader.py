@@ -25,7 +25,7 @@ READ_AHEAD_BLOCKS = 4
 READ_AHEAD_BLOCKS_MAX = 40
 # Of all readers together, beyond their first few.
 READ_AHEAD_BLOCKS_TOTAL_MAX = 160
-# A client who waits this long for a block takes more than the downloads give: at 50 MB/s a block takes 20 ms. (The first one is no
+# A client who waits this long for a block takes more than the downloads give: at 200 MB/s a block takes 5 ms. (The first one is no
 # measure: its link is asked for first.)
 WAITED_S = 0.005
 # Documents whose links are asked for ahead.

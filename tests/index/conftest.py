@@ -9,6 +9,7 @@ import pytest
 
 from addon.index.sql_index import open_index
 from addon.store.ports import Index
+from tests.empty_index import begin_index
 
 NOW_S = 1_700_000_000.5
 
@@ -16,6 +17,7 @@ Open = Callable[[Path], Awaitable[Index]]
 
 
 async def open_sqlite(folder: Path) -> Index:
+    begin_index(folder / "index.db")
     return await open_index(f"sqlite:///{folder}/index.db", now_s=lambda: NOW_S)
 
 

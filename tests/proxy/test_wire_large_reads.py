@@ -67,6 +67,15 @@ def test_field_of_that_name_from_a_client_changes_nothing(large: Tgstore) -> Non
         assert get(connection, large, "X-Tgstore-Hand-Over: 0123456789abcdef0123456789abcdef").body == BODY
 
 
+def test_client_of_http_1_0_gets_the_same(large: Tgstore) -> None:
+    with connect(large.port) as connection:
+        connection.send(f"GET /{large.buckets[0].name}/large.bin HTTP/1.0\r\nHost: localhost\r\n\r\n".encode("ascii"))
+        head = connection.read_head()
+        assert head.values(b"content-length") == [str(SIZE).encode()]
+        assert head.values(b"transfer-encoding") == []
+        assert connection.read_to_end() == BODY
+
+
 def test_http2_client_gets_the_same(
     launch: Callable[..., Any],
     standin: Standin,

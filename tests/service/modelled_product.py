@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -56,6 +56,8 @@ class ModelledProduct(RuleBasedStateMachine):
     """
 
     surroundings: Surroundings
+    settings: ClassVar[dict[str, str]] = {}
+    """What differs from the settings of the other tests, as `product_again` takes it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +85,7 @@ class ModelledProduct(RuleBasedStateMachine):
 
     async def _start(self) -> None:
         self.product: Product = await self.inside.enter_async_context(
-            product_again(self.folder, self.standin, self.relay)
+            product_again(self.folder, self.standin, self.relay, **self.settings)
         )
 
     def teardown(self) -> None:
@@ -92,6 +94,7 @@ class ModelledProduct(RuleBasedStateMachine):
             self.everything_is_as_the_model_says()
             self.run(self.restarted(empty_caches=True))
             self.everything_is_as_the_model_says()
+            self.run(eventually(self.nothing_waits_to_be_sent))
             self.garbage_is_what_nothing_refers_to()
         finally:
             self.run(self._end())
@@ -142,6 +145,10 @@ class ModelledProduct(RuleBasedStateMachine):
                     self.model.copy((IMAGES, key), version)
             else:
                 assert (IMAGES, key) not in self.model.copied
+
+    async def nothing_waits_to_be_sent(self) -> bool:
+        backlog = await self.product.index.backlog()  # type: ignore[attr-defined]
+        return bool(backlog.documents == 0)
 
     async def copies_are_over(self) -> bool:
         copier = self.product.gateway._passages._copier

@@ -28,6 +28,7 @@ from addon.store.ports import Index
 from addon.store.records import CopyJob, CopyState, ObjectRecord, Tombstone
 from addon.store.sealing import MasterKeys
 from addon.telegram.documents import TelegramDocuments
+from tests.empty_index import begin_index
 from tests.service.origin_relay import OriginRelay, origin_relay
 from tests.service.signing import UNSIGNED, Headers, Key, presign, sign
 from tests.standin_fixture import BOT_A, BOT_B, CHANNEL, running_standin
@@ -315,6 +316,7 @@ async def product_again(folder: Path, standin: StandIn, relay: OriginRelay, **se
     """The same over what an earlier one left behind."""
     path = folder / "config.toml"
     path.write_text(config_text(standin.url, relay.port, **settings))
+    begin_index(folder / "tgstore.db")
     gateway = await compose(load_config(path, {}))
     startup_checks = [task for task in asyncio.all_tasks() if "_report_failures" in repr(task.get_coro())]
     await asyncio.wait(startup_checks, timeout=LIMIT_S)

@@ -393,8 +393,9 @@ def surroundings(origin_server: OriginServer) -> Iterator[Surroundings]:
     relay.stop()
 
 
+@pytest.mark.parametrize("ack", ["telegram", "spool"])
 def test_the_product_is_as_the_model(
-    surroundings: Surroundings, quick_retries: None, monkeypatch: pytest.MonkeyPatch
+    surroundings: Surroundings, quick_retries: None, monkeypatch: pytest.MonkeyPatch, ack: str
 ) -> None:
     monkeypatch.setitem(MultipartHandlers.__init__.__kwdefaults__, "part_bytes_min", PART_BYTES_MIN)
 
@@ -408,6 +409,7 @@ def test_the_product_is_as_the_model(
         pass
 
     InFrontOfMoto.surroundings = surroundings
+    InFrontOfMoto.settings = {"store": f'ack = "{ack}"'}
     examples = int(os.environ.get(LONG_RUN, "0"))
     run_state_machine_as_test(
         InFrontOfMoto,

@@ -20,6 +20,7 @@ from addon.store.packer import Packer, PackLimits
 from addon.store.ports import DocumentToSend, TelegramUnavailable
 from addon.store.records import BLOCK_BYTES, Document
 from addon.telegram.limits import Rate, Window
+from tests.empty_index import begin_index
 
 
 class VirtualTime:
@@ -211,6 +212,7 @@ async def pack_world(
     time = VirtualTime()
     fake = FakeTelegram(time, **telegram)  # type: ignore[arg-type]
     (folder / "spool").mkdir(exist_ok=True)
+    begin_index(folder / "index.db")
     opened = await open_index(f"sqlite:///{folder}/index.db", now_s=lambda: time.now_s)
     count_threads(time)
     index: Any = CountedIndex(opened, time)

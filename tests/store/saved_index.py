@@ -26,6 +26,7 @@ from addon.store.snapshot_restore import SnapshotSource
 from addon.store.snapshots import Snapshots
 from addon.telegram.documents import TelegramDocuments
 from addon.telegram.limits import group_rate
+from tests.empty_index import begin_index
 from tests.standin_fixture import BOT_A, CHANNEL
 from tests.telegram.telegram_world import World, telegram_world
 
@@ -124,6 +125,7 @@ async def saved_index(
     folder: Path, *, tokens: Sequence[str] = (BOT_A,), chats: Sequence[int] = (CHANNEL,), **settings: Any
 ) -> AsyncIterator[Lab]:
     async with telegram_world(folder, tokens=tokens, chats=chats, switches=RELAXED, **settings) as world:
+        begin_index(folder / "tgstore.db")
         index = await open_index(f"sqlite:///{folder}/tgstore.db")
         try:
             yield Lab(world, index, snapshots_of(world, index, folder), folder)

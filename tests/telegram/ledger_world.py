@@ -14,6 +14,7 @@ from addon.index.sql_index import SqlIndex, open_index
 from addon.standin.server import StandIn
 from addon.standin.switches import Switches
 from addon.telegram.documents import TelegramDocuments
+from tests.empty_index import begin_index
 from tests.standin_fixture import BOT_A, CHANNEL, SettableClock, running_standin
 from tests.telegram.telegram_world import QUICK, FakeTime, World
 
@@ -48,6 +49,7 @@ async def shared_world(
             running_standin(folder / "standin", clock=time.clock, switches=switches)
         )
         shared = Shared(standin, time, [])
+        begin_index(folder / "index.db")
         for number in range(instances):
             index = await open_index(f"sqlite:///{folder}/index.db", now_s=time.clock)
             stack.push_async_callback(index.close)
