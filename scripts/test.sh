@@ -24,7 +24,8 @@ if [ "$#" -gt 0 ]; then
 fi
 
 # Four runs side by side, as most tests wait more than they compute; their output follows when all have ended. Under the second
-# generation only what depends on one: not the pure parts, the stand-in, the commands and the store, which service/ runs whole.
+# generation only what depends on one: not the pure parts, the stand-in, the commands and the store, and of the object service what
+# is most of it.
 declare -A runs=()
 begin() { # begin NAME ENVIRONMENT ARGUMENT…
   local name=$1; shift
@@ -37,7 +38,8 @@ begin services .venv -p no:cacheprovider tests/service
 begin parts .venv --ignore tests/end_to_end --ignore tests/service
 if [ -x .venv-alt/bin/mitmdump ]; then
   begin second .venv-alt -p no:cacheprovider -m "both_generations or not (end_to_end or slow)" \
-    tests/end_to_end tests/index tests/origin tests/proxy tests/service tests/telegram
+    tests/end_to_end tests/index tests/origin tests/proxy tests/telegram \
+    tests/service/test_{app,authorize,body,multipart,objects,reads,server,telegram_faults,write_history}.py
 else
   echo "test: no second generation of Python here, its tests are skipped"
 fi

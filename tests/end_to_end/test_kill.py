@@ -24,7 +24,7 @@ from tests.end_to_end.lab.tgstore import Bucket, Tgstore
 pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 
 SEED = 20261123
-ROUNDS = 12
+ROUNDS = 8
 WRITERS = 4
 KEYS_PER_WRITER = 6
 OLD_KEYS_PER_WRITER_AND_ROUND = 2

@@ -38,7 +38,7 @@ from tests.service.product import ALONE, IMAGES, ORIGIN_KEY, eventually
 pytestmark = pytest.mark.slow
 
 LONG_RUN = "STATE_MACHINE_EXAMPLES"
-EXAMPLES, STEPS = 15, 30
+EXAMPLES, STEPS = 10, 30
 PART_BYTES_MIN = 5
 
 keys = st.sampled_from(KEYS)

@@ -71,11 +71,13 @@ def forget_memory(product: Product) -> None:
 
 
 async def try_to_get(product: Product, **more: Any) -> bytes | int:
-    """The body, or the status of a refusal, or -1 for a transfer that broke."""
+    """The body, or the status of a refusal, or -1 for a transfer that broke; and no download is under way any more."""
     try:
         got = await product.send("GET", "k", **more)
     except httpx.RemoteProtocolError:
         return -1
+    finally:
+        await eventually(lambda: not product.store._reader._arrivals._tasks)
     return got.content if got.status_code in (200, 206) else got.status_code
 
 
