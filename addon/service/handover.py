@@ -23,7 +23,7 @@ TICKET_HEADER = "x-tgstore-hand-over"
 # Below this a body is cheaper to send than to hand over.
 HANDED_BYTES_MIN = 64 * 1024
 # Pieces that wait for mitmproxy; a piece is at most a block (1 MiB).
-PIECES_WAITING_MAX = 2
+PIECES_WAITING_MAX = 1
 TOKEN = b"."
 
 _TICKET_FIELD = TICKET_HEADER.encode("ascii")
