@@ -222,6 +222,8 @@ def refuse(flow: http.HTTPFlow, error: S3Error, *, request_id: str) -> None:
         flow.kill()
         return
     forget_expectation(flow)
+    # mitmproxy takes no answer to a request that it streams, and `frame_body` may have said so. Its body is waited for then.
+    flow.request.stream = False
     body = error_xml(error, resource=flow.request.path.partition("?")[0], request_id=request_id)
     headers = [
         *((name.lower(), value) for name, value in error.headers.items()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -33,13 +34,15 @@ logger = logging.getLogger(__name__)
 access_log = logging.getLogger("tgstore.access")
 
 METADATA_KEY = "tgstore"
+# So long after a client has gone the hooks of its requests have run, where there are any.
+FAREWELL_S = 1.0
 
 
 @dataclass(slots=True)
 class _Followed:
     """What we remember of a flow: what was asked, where it went, since when, of which bucket, its passage where it went past us,
     the answer that is at hand for it, where its body may be handed over and by which ticket, the key of which the origin is asked
-    whether it is there, since which change, and whether it waits for an answer still."""
+    whether it is there, since which change, whether it waits for an answer still, and whether it has ended."""
 
     seen: Seen
     route: Route
@@ -52,6 +55,7 @@ class _Followed:
     absent_key: str | None = None
     waits: bool = False
     question: int = 0
+    is_over: bool = False
 
 
 class Gateway:
@@ -79,6 +83,8 @@ class Gateway:
         self._freshness, self._absent, self._loops = freshness, absent, loops
         self._monotonic_s = monotonic_s
         self._upstream: dict[str, Ends | None] = {}
+        self._under_way: dict[str, dict[str, http.HTTPFlow]] = {}
+        self._farewells: set[asyncio.Task[None]] = set()
         self._stop: Callable[[], Awaitable[None]] | None = None
 
     def on_stop(self, stop: Callable[[], Awaitable[None]]) -> None:
@@ -87,6 +93,8 @@ class Gateway:
 
     async def stop(self) -> None:
         """Stop everything that was started with it."""
+        for farewell in self._farewells:
+            farewell.cancel()
         if self._stop is not None:
             await self._stop()
 
@@ -116,11 +124,14 @@ class Gateway:
             await self._loops.begin(followed.bucket.name, to_origin=to_origin)
             followed.waits = True
         flow.metadata[METADATA_KEY] = followed
+        self._under_way.setdefault(flow.client_conn.id, {})[flow.id] = flow
         try:
             await self._send(flow, routing, followed, to_origin=to_origin)
         except BaseException:
-            self._ended(followed)
+            self._ended(flow, followed)
             raise
+        if followed.is_over and followed.passage is not None:
+            await self._passages.end(followed.passage, None, b"")
 
     async def _send(self, flow: http.HTTPFlow, routing: Routing, followed: _Followed, *, to_origin: bool) -> None:
         """Where it was decided that a flow goes."""
@@ -148,10 +159,32 @@ class Gateway:
             followed.waits = False
             self._loops.end(followed.bucket.name)
 
-    def _ended(self, followed: _Followed) -> None:
+    def _ended(self, flow: http.HTTPFlow, followed: _Followed) -> None:
         """Nothing of it is to come any more."""
+        followed.is_over = True
         self._answered(followed)
         self._handover.withdraw(followed.ticket)
+        of_client = self._under_way.get(flow.client_conn.id)
+        if of_client is not None:
+            of_client.pop(flow.id, None)
+            if not of_client:
+                del self._under_way[flow.client_conn.id]
+
+    def client_gone(self, client: connection.Client) -> None:
+        """A client has disconnected: in a moment nothing of its requests is under way. mitmproxy tells so of each, but for those
+        that still waited for a connection to a server."""
+        if client.id in self._under_way:
+            farewell = asyncio.create_task(self._end_all(client.id))
+            self._farewells.add(farewell)
+            farewell.add_done_callback(self._farewells.discard)
+
+    async def _end_all(self, client_id: str) -> None:
+        await asyncio.sleep(FAREWELL_S)
+        for flow in list(self._under_way.get(client_id, {}).values()):
+            try:
+                await self.error(flow)
+            except Exception:
+                logger.exception("the end of a request could not be recorded")
 
     def connected(self, server: connection.Server) -> None:
         """mitmproxy has connected to a server."""
@@ -208,6 +241,7 @@ class Gateway:
         flow.response.stream = passage is None or passage.write is None
         if followed.handed is not None and followed.handed.length is not None:
             flows.take_over_body(flow.response, followed.handed.length, followed.handed.take)
+            followed.handed.begin()
         if passage is not None:
             self._passages.answered(passage, flow.response.status_code, flow.response.headers.get("etag"))
         if followed.absent_key is not None and followed.bucket is not None:
@@ -226,7 +260,7 @@ class Gateway:
         """The exchange is complete."""
         followed = flow.metadata.pop(METADATA_KEY, None)
         if followed is not None:
-            self._ended(followed)
+            self._ended(flow, followed)
         if followed is None or flow.response is None:
             return
         if followed.passage is not None:
@@ -239,7 +273,7 @@ class Gateway:
         followed = flow.metadata.pop(METADATA_KEY, None)
         if followed is None:
             return
-        self._ended(followed)
+        self._ended(flow, followed)
         if followed.passage is not None:
             await self._passages.end(followed.passage, None, b"")
         self._log(followed, "broken off")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
+from mitmproxy.connection import Client
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from addon.config import Config, ConfigError, find_config_path, load_config
@@ -55,6 +56,7 @@ class Tgstore:
         # mitmproxy loads what an addon calls its addons with it.
         self.addons = [] if read_status is None else [Commands(lambda: self._config, read_status)]
         self._gateway: Gateway | None = None
+        self._stopping: Gateway | None = None
         self._config: Config | None = None
         self._path: Path | None = None
         self._watch: SettingsWatch | None = None
@@ -132,6 +134,11 @@ class Tgstore:
         if self._gateway is not None:
             self._gateway.disconnected(data.server)
 
+    def client_disconnected(self, client: Client) -> None:
+        """What it waited for is over, also where no other hook says so."""
+        if self._gateway is not None:
+            self._gateway.client_gone(client)
+
     async def done(self) -> None:
         """Stop: requests under way get a moment, jobs stay in the index."""
         if self._starting is not None:
@@ -139,7 +146,9 @@ class Tgstore:
             await asyncio.wait({self._starting}, timeout=STOP_S_MAX)
         if self._watch is not None:
             await self._watch.stop()
-        gateway, self._gateway = self._gateway, None
+        # What is being answered is answered to its end, so its headers are still to be looked at.
+        gateway = self._stopping = self._gateway
+        self._gateway = None
         if gateway is not None:
             await asyncio.wait_for(gateway.stop(), STOP_S_MAX)
 
@@ -199,8 +208,9 @@ class Tgstore:
     async def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Let the body stream; learn from the origin's answer."""
         try:
-            if self._gateway is not None:
-                self._gateway.response_headers(flow)
+            gateway = self._gateway or self._stopping
+            if gateway is not None:
+                gateway.response_headers(flow)
         except Exception:
             logger.exception("the answer to a request could not be followed")
             flow.kill()

@@ -4,7 +4,7 @@ The object service runs in mitmdump's process, and mitmproxy takes an answer eit
 So the gateway offers, with a request, a place where the body may wait. Over the connection then goes one byte for each piece, a
 token; the piece itself is laid down there, and the gateway has mitmproxy put it in the place of its token. Headers, the end, and
 a transfer that breaks off go over the connection as ever. A request names the place by an unguessable ticket, so only the gateway
-can offer one.
+can offer one. No token is sent before the gateway has said that it takes pieces: who does not know of them must not see them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from http import HTTPStatus
 from typing import Any
+from weakref import WeakValueDictionary
 
 from addon.service.request import Receive, Send
 
@@ -27,17 +29,23 @@ PIECES_WAITING_MAX = 1
 TOKEN = b"."
 
 _TICKET_FIELD = TICKET_HEADER.encode("ascii")
+# RFC 9110, section 6.4.1.
+_WITHOUT_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
 class HandedBody:
-    """Where one body may wait. `length`, in bytes, is known once the answer's headers are out and the body does come this way."""
+    """Where one body may wait. `length`, in bytes, is known once the answer's headers are out and the body does come this way; then
+    `begin` must follow, or `close`."""
 
     def __init__(self) -> None:
         self.length: int | None = None
         self._pieces: deque[bytes] = deque()
         self._has_room = asyncio.Event()
-        self._has_room.set()
         self._is_closed = False
+
+    def begin(self) -> None:
+        """Somebody takes pieces from now on."""
+        self._has_room.set()
 
     async def put(self, piece: bytes) -> None:
         """Lay a piece down once there is room for it; its token is to follow. When nobody takes pieces any more it is dropped."""
@@ -66,11 +74,14 @@ class Handover:
 
     def __init__(self, application: Application) -> None:
         self._application = application
-        self._offered: dict[str, HandedBody] = {}
+        # mitmproxy tells of no end where a client leaves before its request has found a connection: the place goes with the flow.
+        self._offered: WeakValueDictionary[str, HandedBody] = WeakValueDictionary()
+        self._mark = secrets.token_hex(16)
 
     def offer(self) -> tuple[str, HandedBody]:
-        """A place for the body of one answer, and the ticket that the request has to name in `TICKET_HEADER`."""
-        ticket, body = secrets.token_hex(16), HandedBody()
+        """A place for the body of one answer, kept as long as the caller holds it, and the ticket that the request has to name in
+        `TICKET_HEADER`."""
+        ticket, body = f"{self._mark}{secrets.token_hex(8)}", HandedBody()
         self._offered[ticket] = body
         return ticket, body
 
@@ -82,12 +93,16 @@ class Handover:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request (ASGI 3.0, HTTP)."""
+        tickets, body = [], None
         for field in scope.get("headers", ()):
-            body = self._offered.get(field[1].decode("latin-1")) if field[0] == _TICKET_FIELD else None
-            if body is not None:
-                scope = {**scope, "headers": [other for other in scope["headers"] if other is not field]}
-                await self._application(scope, _receiving(receive, body), _sending(send, body))
-                return
+            if field[0] == _TICKET_FIELD and field[1].startswith(self._mark.encode("ascii")):
+                tickets.append(field)
+                body = self._offered.get(field[1].decode("latin-1"), body)
+        if tickets:
+            # Ours, also where its place is gone: nobody behind us is to see it.
+            scope = {**scope, "headers": [field for field in scope["headers"] if field not in tickets]}
+        if body is not None:
+            receive, send = _receiving(receive, body), _sending(send, body)
         await self._application(scope, receive, send)
 
 
@@ -103,15 +118,31 @@ def _receiving(receive: Receive, body: HandedBody) -> Receive:
     return received
 
 
+class BodyOfAnotherLength(Exception):
+    """A body is shorter or longer than its headers said."""
+
+
 def _sending(send: Send, body: HandedBody) -> Send:
-    """ASGI's send, tokens in place of the pieces of a large body."""
+    """ASGI's send, tokens in place of the pieces of a large body.
+
+    Raises `BodyOfAnotherLength` before the end goes out, as uvicorn would: it closes the connection then, and what comes next on
+    the client's connection cannot pass for the rest of this body.
+    """
+    left = 0
 
     async def sent(event: MutableMapping[str, Any]) -> None:
+        nonlocal left
         if event["type"] == "http.response.start":
             event = _begun(event, body)
-        elif body.length is not None and event.get("body"):
-            await body.put(event["body"])
-            event = {**event, "body": TOKEN}
+            left = body.length or 0
+        elif body.length is not None:
+            piece = event.get("body", b"")
+            left -= len(piece)
+            if left < 0 or (left and not event.get("more_body", False)):
+                raise BodyOfAnotherLength(f"{-left} bytes more than the headers said")
+            if piece:
+                await body.put(piece)
+                event = {**event, "body": TOKEN}
         await send(event)
 
     return sent
@@ -119,7 +150,7 @@ def _sending(send: Send, body: HandedBody) -> Send:
 
 def _begun(event: MutableMapping[str, Any], body: HandedBody) -> MutableMapping[str, Any]:
     length = next((int(value) for name, value in event["headers"] if name == b"content-length"), 0)
-    if length < HANDED_BYTES_MIN:
+    if length < HANDED_BYTES_MIN or event["status"] in _WITHOUT_BODY:
         return event
     body.length = length
     # Without a length uvicorn marks the end by chunked framing, so what is cut short shows here as well.

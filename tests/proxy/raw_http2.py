@@ -73,6 +73,13 @@ class Http2Connection:
             pass
         return answer
 
+    def begin(self, fields: Fields) -> int:
+        """Send a request without a body and wait for nothing; returns its stream's number."""
+        stream_id = self._h2.get_next_available_stream_id()
+        self._h2.send_headers(stream_id, fields, end_stream=True)
+        self._flush()
+        return stream_id
+
     def _flush(self) -> None:
         self._socket.sendall(self._h2.data_to_send())
 

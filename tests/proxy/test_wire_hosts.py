@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.end_to_end.lab.target import request as signed
-from tests.end_to_end.lab.tgstore import Tgstore
+from tests.end_to_end.lab.tgstore import EXPIRED_QUERY, Tgstore
 from tests.proxy.raw_http import connect, exchange, request
 from tests.proxy.raw_http2 import Http2Connection, pseudo
 from tests.proxy.recording_origin import RecordingOrigin, whole
@@ -193,3 +193,15 @@ def test_body_that_http2_does_not_announce_is_no_request(
     passed = [one.body for one in recording.seen(path.encode()) if not one.head.values(b"x-amz-checksum-mode")]
     assert len(passed) == 1
     assert (SMUGGLED in passed[0]) == (method in ("PUT", "POST"))
+
+
+@pytest.mark.parametrize("body", [[], [b"a body that nobody announced"]])
+def test_refusal_over_http2_is_answered_whether_a_body_comes_or_not(front: Tgstore, body: list[bytes]) -> None:
+    """Of a key with bytes that no URL has, which is refused before the object service."""
+    bucket = front.buckets[0]
+    path = f"/{bucket.name}/caf\xe9?{EXPIRED_QUERY.format(bucket.access_key_id)}"
+    assert front.authority is not None
+    with Http2Connection(front.port, front.authority) as connection:
+        answer = connection.request(pseudo("GET", path, "localhost"), body)
+    assert answer.status == 400
+    assert b"<Code>InvalidURI</Code>" in answer.body

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import random
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,17 +13,20 @@ import pytest
 
 from tests.end_to_end.lab.certificates import Certificates
 from tests.end_to_end.lab.origin import Origin
+from tests.end_to_end.lab.process import wait_for
 from tests.end_to_end.lab.standin import Standin
-from tests.end_to_end.lab.target import Target, request
+from tests.end_to_end.lab.target import Target, request, signed_headers
 from tests.end_to_end.lab.tgstore import Bucket, Tgstore
 from tests.proxy import raw_http
 from tests.proxy.raw_http import Connection, Response, connect
+from tests.proxy.recording_origin import RecordingOrigin
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.both_generations]
 
 # Larger than the memory cache takes of one object, and no whole number of blocks.
 SIZE = 5 * (1 << 20) + 12_345
 BODY = random.Random(5).randbytes(SIZE)
+START_S_MAX = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +121,45 @@ def test_transfer_that_breaks_off_is_seen_to_break_off(
                 answer.read()
     assert 0 < len(broken.value.partial) < SIZE
     assert broken.value.partial == BODY[: len(broken.value.partial)]
+
+
+def test_read_that_waits_when_the_proxy_is_stopped_gets_the_right_bytes(
+    launch: Callable[..., Any], standin: Standin, moto: Origin, new_bucket: Callable[[Origin], str]
+) -> None:
+    """Its headers come when the stop has begun."""
+    product = launch(Tgstore, standin, [Bucket(new_bucket(moto), moto, anonymous_read=True)])
+    put(product.target())
+    already = asked_for_links(standin)
+    standin.control("faults", [{"match": {"method": "download"}, "action": {"kind": "hang", "seconds": 2}}])
+    with connect(product.port) as connection:
+        path = f"/{product.buckets[0].name}/large.bin"
+        connection.send(raw_http.request("GET", path, "Host: localhost", "Range: bytes=0-99999"))
+        wait_for(lambda: asked_for_links(standin) > already, START_S_MAX, "the read has begun")
+        product.process.child.send_signal(signal.SIGTERM)
+        head = connection.read_head()
+        assert (head.status, connection.read_body(head)) == (206, BODY[:100_000])
+    standin.control("faults/clear", {})
+
+
+def asked_for_links(standin: Standin) -> int:
+    return len([entry for entry in standin.control("log") if entry["method"].lower() == "getfile"])
+
+
+@pytest.mark.parametrize("by", [-1000, 1000])
+def test_body_of_another_length_than_the_origin_says_is_cut(
+    front: Tgstore, recording: RecordingOrigin, by: int
+) -> None:
+    """What is missing or too much must not mix with the next answer."""
+    said, body = 200_000, bytes(200_000 + by)
+    recording.answers[b"/odd"] = (
+        b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n'
+        % (said, len(body), body)
+    )
+    target = front.target()
+    signed = signed_headers(target, "GET", target.url("odd"), {}, b"") | {"Host": target.host}
+    fields = [f"{name}: {value}" for name, value in signed.items()]
+    with connect(front.port, authority=front.authority) as connection:
+        connection.send(raw_http.request("GET", f"/{target.bucket}/odd", *fields))
+        head = connection.read_head()
+        assert head.status == 200
+        assert len(connection.read_to_end()) < said

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from addon.service.handover import HANDED_BYTES_MIN, PIECES_WAITING_MAX, TICKET_HEADER, HandedBody, Handover
+from addon.service.handover import (
+    HANDED_BYTES_MIN,
+    PIECES_WAITING_MAX,
+    TICKET_HEADER,
+    BodyOfAnotherLength,
+    HandedBody,
+    Handover,
+)
 
 Event = MutableMapping[str, Any]
 LONG_S = 10.0
@@ -43,14 +50,14 @@ class Peer:
 class Answering:
     """An application that sends these pieces, and remembers what it was asked."""
 
-    def __init__(self, pieces: Sequence[bytes]) -> None:
-        self.pieces = pieces
+    def __init__(self, pieces: Sequence[bytes], *, off_by: int = 0) -> None:
+        self.pieces, self.off_by = pieces, off_by
         self.headers: list[tuple[bytes, bytes]] = []
 
     async def __call__(self, scope: Event, receive: Any, send: Any) -> None:
         self.headers = scope["headers"]
         gone = asyncio.create_task(receive())
-        length = str(sum(map(len, self.pieces))).encode()
+        length = str(sum(map(len, self.pieces)) + self.off_by).encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
         for piece in self.pieces:
             if gone.done():
@@ -62,6 +69,7 @@ class Answering:
 
 def offered(handover: Handover) -> tuple[HandedBody, tuple[bytes, bytes], str]:
     ticket, body = handover.offer()
+    body.begin()
     return body, (TICKET_HEADER.encode(), ticket.encode()), ticket
 
 
@@ -163,12 +171,47 @@ async def test_application_is_not_left_waiting(end: str) -> None:
         await serving
 
 
-async def test_place_that_was_withdrawn_is_no_place() -> None:
+async def test_place_that_is_gone_is_no_place_and_its_ticket_is_not_seen() -> None:
     large = bytes(HANDED_BYTES_MIN)
-    handover = Handover(Answering([large]))
-    _, field, ticket = offered(handover)
+    application = Answering([large])
+    handover = Handover(application)
+    withdrawn, withdrawn_field, ticket = offered(handover)
     handover.withdraw(ticket)
     handover.withdraw(ticket)
+    forgotten_field = offered(handover)[1]
+    for field in (withdrawn_field, forgotten_field):
+        peer = Peer([field])
+        await handover(peer.scope, peer.receive, peer.send)
+        assert peer.body == large
+        assert application.headers == []
+    assert withdrawn.length is None
+
+
+async def test_no_token_is_sent_before_somebody_takes_pieces() -> None:
+    handover = Handover(Answering([bytes(HANDED_BYTES_MIN)]))
+    ticket, body = handover.offer()
+    peer = Peer([(TICKET_HEADER.encode(), ticket.encode())])
+    serving = asyncio.create_task(handover(peer.scope, peer.receive, peer.send))
+    await settled()
+    assert [event["type"] for event in peer.sent] == ["http.response.start"]
+    body.begin()
+    await settled()
+    assert body.take(peer.body) == [bytes(HANDED_BYTES_MIN)]
+    await serving
+
+
+@pytest.mark.parametrize("off_by", [-1, 1, HANDED_BYTES_MIN])
+async def test_body_of_another_length_does_not_end(off_by: int) -> None:
+    """The end would leave the client's connection with bytes too few or too many on it."""
+    handover = Handover(Answering([bytes(HANDED_BYTES_MIN), bytes(HANDED_BYTES_MIN)], off_by=off_by))
+    body, field, _ = offered(handover)
     peer = Peer([field])
-    await handover(peer.scope, peer.receive, peer.send)
-    assert peer.body == large
+    serving = asyncio.create_task(handover(peer.scope, peer.receive, peer.send))
+    got = b""
+    while not serving.done():
+        got += b"".join(body.take(peer.body[len(got) // HANDED_BYTES_MIN :]))
+        await settled()
+    with pytest.raises(BodyOfAnotherLength):
+        await serving
+    assert all(event["type"] == "http.response.start" or event["more_body"] for event in peer.sent)
+    assert len(got) <= 2 * HANDED_BYTES_MIN + off_by
