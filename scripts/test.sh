@@ -23,7 +23,7 @@ if [ "$#" -gt 0 ]; then
   exit "$failed"
 fi
 
-# Five runs side by side, as most tests wait more than they compute; their output follows when all have ended. Under the second
+# Four runs side by side, as most tests wait more than they compute; their output follows when all have ended. Under the second
 # generation only what depends on one: not the pure parts, the stand-in, the commands and the store, and of the object service what
 # is most of it.
 declare -A runs=()
@@ -35,8 +35,7 @@ begin() { # begin NAME ENVIRONMENT ARGUMENT…
 trap 'kill "${runs[@]}" 2>/dev/null || true' EXIT
 begin processes .venv -p no:cacheprovider tests/end_to_end
 begin services .venv -p no:cacheprovider tests/service
-begin commands .venv -p no:cacheprovider tests/commands
-begin parts .venv --ignore tests/end_to_end --ignore tests/service --ignore tests/commands
+begin parts .venv --ignore tests/end_to_end --ignore tests/service
 if [ -x .venv-alt/bin/mitmdump ]; then
   begin second .venv-alt -p no:cacheprovider -m "both_generations or not (end_to_end or slow)" \
     tests/end_to_end tests/index tests/origin tests/proxy tests/telegram \

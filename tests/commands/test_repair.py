@@ -65,7 +65,8 @@ async def test_a_lost_chat_is_made_up_for(tmp_path: Path, origin_server: OriginS
         assert noticed.lines[-1] in await status_text(load_config(tmp_path / "config.toml", {}), [IMAGES])
         done = await tgstore("repair", "--json", cwd=tmp_path)
         assert done.status == 0, done.err
-        assert done.summary["restored"] == plan["documents"]
+        # The running proxy looks for what lacks a copy as well, every now and then.
+        assert done.summary["restored"] <= plan["documents"]
         assert done.summary["failed"] == 0
         for key in KEYS:
             assert {OTHER_CHANNEL, SUPERGROUP} <= await chats_of(product, key)
