@@ -139,7 +139,7 @@ def _sending(send: Send, body: HandedBody) -> Send:
             piece = event.get("body", b"")
             left -= len(piece)
             if left < 0 or (left and not event.get("more_body", False)):
-                raise BodyOfAnotherLength(f"{-left} bytes more than the headers said")
+                raise BodyOfAnotherLength(f"{body.length - left} bytes, and the headers said {body.length}")
             if piece:
                 await body.put(piece)
                 event = {**event, "body": TOKEN}
